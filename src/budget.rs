@@ -1,0 +1,55 @@
+//! The allowance of one poll: how much may succeed before a task has to give way.
+//!
+//! A future whose every call succeeds at once never returns `Pending` by itself, and would keep the
+//! thread. Operations that can go on so take one unit here first.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+
+/// Operations that may succeed in one poll.
+const OPERATIONS_MAX: u32 = 128;
+
+thread_local! {
+    /// What is left of the running poll's allowance.
+    static OPERATIONS: Cell<u32> = const { Cell::new(OPERATIONS_MAX) };
+}
+
+/// Gives the poll to come its whole allowance.
+#[inline]
+pub(crate) fn renew() {
+    OPERATIONS.set(OPERATIONS_MAX);
+}
+
+/// Takes one operation out of the running poll's allowance. When it is used up this returns
+/// `Pending`, with the task woken already.
+#[inline]
+pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
+    match OPERATIONS.get().checked_sub(1) {
+        Some(left) => {
+            OPERATIONS.set(left);
+            Poll::Ready(())
+        }
+        None => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    #[test]
+    fn a_poll_may_do_so_much_and_then_gives_way() {
+        renew();
+        let cx = Context::from_waker(Waker::noop());
+        for _ in 0..OPERATIONS_MAX {
+            assert!(poll_proceed(&cx).is_ready());
+        }
+        assert!(poll_proceed(&cx).is_pending());
+        renew();
+        assert!(poll_proceed(&cx).is_ready());
+    }
+}

@@ -1,0 +1,168 @@
+//! What each byte may be part of: one table for all grammars, and the scans over it.
+
+/// May stand in a token (RFC 9110, section 5.6.2): methods, header names, list members.
+pub(super) const TOKEN: u8 = 1;
+/// May stand in a header value or reason phrase (RFC 9110, section 5.5): no control byte but the tab.
+pub(super) const VALUE: u8 = 2;
+/// May stand in a request target: visible ASCII but `#`, which starts a fragment.
+pub(super) const TARGET: u8 = 4;
+/// May stand in a registered name (RFC 3986, section 3.2.2), `%` aside.
+pub(super) const NAME: u8 = 8;
+/// May stand as itself in a path segment (`pchar` of RFC 3986, section 3.3), `%` aside.
+pub(super) const SEGMENT: u8 = 16;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = classes_of(byte as u8);
+        byte += 1;
+    }
+    classes
+};
+
+const fn classes_of(byte: u8) -> u8 {
+    let mut classes = 0;
+    if byte.is_ascii_alphanumeric() {
+        classes |= TOKEN | NAME | SEGMENT;
+    }
+    if matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+') {
+        classes |= TOKEN;
+    }
+    if matches!(byte, b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~') {
+        classes |= TOKEN;
+    }
+    // Unreserved marks, then sub-delims (RFC 3986, sections 2.2 and 2.3).
+    if matches!(byte, b'-' | b'.' | b'_' | b'~')
+        || matches!(
+            byte,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+    {
+        classes |= NAME | SEGMENT;
+    }
+    if matches!(byte, b':' | b'@') {
+        classes |= SEGMENT;
+    }
+    if byte == b'\t' || (byte >= b' ' && byte != 0x7f) {
+        classes |= VALUE;
+    }
+    if byte > b' ' && byte < 0x7f && byte != b'#' {
+        classes |= TARGET;
+    }
+    classes
+}
+
+/// Whether `byte` belongs to one of `classes`.
+#[inline]
+pub(super) fn is(byte: u8, classes: u8) -> bool {
+    CLASSES[usize::from(byte)] & classes != 0
+}
+
+/// Whether `bytes` is one token.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
+}
+
+/// Where, at or after `from`, the first byte is that no token has; the end if there is none.
+#[inline]
+pub(super) fn skip_token(bytes: &[u8], from: usize) -> usize {
+    skip(bytes, from, TOKEN)
+}
+
+/// Where, at or after `from`, the first byte is that no target has; the end if there is none.
+#[inline]
+pub(super) fn skip_target(bytes: &[u8], mut from: usize) -> usize {
+    while let Some(word) = word_at(bytes, from) {
+        // Stops at `#` for nothing but the table to refuse it; and above 0x7e.
+        let suspects = below(word, 0x21) | equal(word, b'#') | equal(word, 0x7f) | (word & HIGHS);
+        if suspects != 0 {
+            from += first_byte(suspects);
+            break;
+        }
+        from += 8;
+    }
+    skip(bytes, from, TARGET)
+}
+
+/// Where, at or after `from`, the first byte is that no value has; the end if there is none.
+#[inline]
+pub(super) fn skip_value(bytes: &[u8], mut from: usize) -> usize {
+    loop {
+        while let Some(word) = word_at(bytes, from) {
+            let suspects = below(word, 0x20) | equal(word, 0x7f);
+            if suspects != 0 {
+                from += first_byte(suspects);
+                break;
+            }
+            from += 8;
+        }
+        match bytes.get(from) {
+            // A tab, or one of the last few bytes.
+            Some(&byte) if is(byte, VALUE) => from += 1,
+            _ => return from,
+        }
+    }
+}
+
+#[inline]
+fn skip(bytes: &[u8], mut from: usize, classes: u8) -> usize {
+    while let Some(&byte) = bytes.get(from) {
+        if !is(byte, classes) {
+            break;
+        }
+        from += 1;
+    }
+    from
+}
+
+// Eight bytes at a time, in one register. The classic tests for a byte below a bound and for a byte
+// equal to another set the high bit of each byte that matches; a borrow can also mark bytes above the
+// first match, never below it, and only the first is used.
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = ONES << 7;
+
+#[inline]
+fn word_at(bytes: &[u8], from: usize) -> Option<u64> {
+    bytes
+        .get(from..)?
+        .first_chunk()
+        .map(|word| u64::from_le_bytes(*word))
+}
+
+#[inline]
+fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
+}
+
+#[inline]
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
+}
+
+/// The index of the first marked byte: the lowest, as words are read little-endian.
+#[inline]
+fn first_byte(marks: u64) -> usize {
+    (marks.trailing_zeros() / 8) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TARGET, VALUE, is, skip_target, skip_value};
+
+    #[test]
+    fn eight_bytes_at_a_time_stop_where_the_table_stops() {
+        for byte in 0..=255u8 {
+            for filler in [b'!', b'~', b'"', b'$', b'a'] {
+                for place in 0..20 {
+                    let mut bytes = [filler; 20];
+                    bytes[place] = byte;
+                    let stop = |classes| if is(byte, classes) { 20 } else { place };
+                    assert_eq!(skip_target(&bytes, 0), stop(TARGET), "{byte} at {place}");
+                    assert_eq!(skip_value(&bytes, 0), stop(VALUE), "{byte} at {place}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Request heads (RFC 9112, sections 2.2 and 3).
+//!
+//! ```text
+//!             first byte           SP            SP
+//!   EmptyLines ---------> Method ------> Target ------> Version
+//!     |    ^                                               | CR LF
+//!     +----+ CR LF                                         v
+//!                              end of the head <------- Headers
+//! ```
+
+use super::ParseError;
+use super::class::{skip_target, skip_token};
+use super::head::{HeaderScan, Headers, Side, Stop, after_line_end, slice};
+use super::message::{Framing, Limits, Method, Version};
+use super::target::{Parts, TargetForm, suits};
+
+/// How many empty lines before a request line are ignored.
+///
+/// RFC 9112, section 2.2 asks for one at least: old clients send one too many after a body. More is
+/// [`ParseError::RequestLine`], or a peer could keep a connection busy with nothing.
+pub const LEADING_EMPTY_LINES_MAX: u8 = 2;
+
+/// The head of a request; it borrows from the buffer it was parsed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// What to do.
+    pub method: Method<'a>,
+    /// What to do it to, as it was sent: visible ASCII, in a form that suits the method. See
+    /// [`path`](Request::path) and [`query`](Request::query).
+    pub target: &'a str,
+    /// The version of the protocol that the client speaks.
+    pub version: Version,
+    /// Where the body ends; never [`Framing::UntilClose`].
+    pub framing: Framing,
+    /// Whether the connection may carry another request after this one (RFC 9112, section 9.3).
+    pub keep_alive: bool,
+    /// Whether the client holds its body back until it is sent [`CONTINUE`](super::CONTINUE) or a
+    /// final response (RFC 9110, section 10.1.1). Never set if there is no body to wait for.
+    pub expects_continue: bool,
+    /// How many bytes of the buffer the head takes up; the body starts after them.
+    pub head_bytes: usize,
+    host: &'a [u8],
+    lines: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// The header lines, in order.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'a> {
+        Headers::new(self.lines)
+    }
+
+    /// The first value of the header called `name`, whatever its case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().value_of(name)
+    }
+
+    /// Which of the four forms the target has.
+    #[must_use]
+    pub fn target_form(&self) -> TargetForm {
+        self.parts().form
+    }
+
+    /// The path of the target, still percent-encoded: from `/` up to the query; `*` where the request
+    /// is for the server as a whole; empty for `CONNECT`.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.parts().path
+    }
+
+    /// The query of the target, still percent-encoded and without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.parts().query
+    }
+
+    /// The host, and perhaps port, that the request is for: the target's own if it names one, else
+    /// the `Host` header (RFC 9112, section 3.3). Empty if there is neither.
+    #[must_use]
+    pub fn host(&self) -> &'a str {
+        // The parser let only ASCII through.
+        let host = || std::str::from_utf8(self.host).unwrap_or_default();
+        self.parts().authority.unwrap_or_else(host)
+    }
+
+    /// Appends the head to `out` as it would be sent: what is parsed from that is this request again,
+    /// without leading empty lines and the white space around values.
+    pub fn write_back(&self, out: &mut Vec<u8>) {
+        for part in [
+            self.method.as_str(),
+            " ",
+            self.target,
+            " ",
+            self.version.as_str(),
+            "\r\n",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        super::write::write_lines(out, self.headers());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn parts(&self) -> Parts<'a> {
+        // The parser refused targets without a form; for those this would be the fallback.
+        let (form, authority, query) = (TargetForm::Origin, None, None);
+        let whole = Parts {
+            form,
+            authority,
+            path: self.target,
+            query,
+        };
+        Parts::of(self.method, self.target).unwrap_or(whole)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    EmptyLines,
+    Method,
+    Target,
+    Version,
+    Headers,
+}
+
+/// Parses the head of a request that arrives bit by bit.
+///
+/// The parser holds no bytes, only how far it has looked into the caller's buffer. So between two
+/// calls that did not return a request, the buffer may grow (and move) but not otherwise change. If
+/// it does, verdicts are wrong, but nothing panics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestParser {
+    place: Place,
+    empty_lines: u8,
+    version: Version,
+    /// Every byte of the request line before it is judged.
+    position: usize,
+    method_start: usize,
+    method_end: usize,
+    target_end: usize,
+    headers: HeaderScan,
+}
+
+impl RequestParser {
+    /// A parser at the start of a request.
+    #[must_use]
+    pub fn new() -> RequestParser {
+        RequestParser::default()
+    }
+
+    /// Looks at `buffer`, which starts where the request should start, for a whole head.
+    ///
+    /// `Ok(None)` means that what is there is in order, but the head isn't complete: append to the
+    /// buffer and call again. Once a request is returned the parser is as new: drop
+    /// [`head_bytes`](Request::head_bytes) and the body from the front of the buffer, and parse on.
+    ///
+    /// # Errors
+    ///
+    /// The first reason, in the order of the bytes, why this is not a request; calling again returns
+    /// the same. A head that fills `limits.head_bytes_max` and isn't complete is refused at once.
+    pub fn parse<'a>(
+        &mut self,
+        buffer: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Option<Request<'a>>, ParseError> {
+        let head = buffer.get(..limits.head_bytes_max).unwrap_or(buffer);
+        // On a copy, so that a refusal leaves the parser where it will be found again.
+        let mut scan = *self;
+        match scan.advance(head, limits) {
+            Ok(request) => {
+                *self = RequestParser::new();
+                Ok(Some(request))
+            }
+            Err(Stop::Refused(error)) => Err(error),
+            Err(Stop::Incomplete) if buffer.len() >= limits.head_bytes_max => {
+                Err(ParseError::HeadTooLong)
+            }
+            Err(Stop::Incomplete) => {
+                *self = scan;
+                Ok(None)
+            }
+        }
+    }
+
+    #[inline]
+    fn advance<'a>(&mut self, head: &'a [u8], limits: &Limits) -> Result<Request<'a>, Stop> {
+        if self.place == Place::EmptyLines {
+            self.skip_empty_lines(head)?;
+        }
+        if self.place == Place::Method {
+            self.position = skip_token(head, self.position);
+            match head.get(self.position) {
+                None => return Err(Stop::Incomplete),
+                Some(b' ') if self.position > self.method_start => {}
+                Some(b' ' | b'\r' | b'\n') => return Err(ParseError::RequestLine.into()),
+                Some(_) => return Err(ParseError::Method.into()),
+            }
+            self.method_end = self.position;
+            self.position += 1;
+            self.place = Place::Target;
+        }
+        if self.place == Place::Target {
+            self.scan_target(head, limits.target_bytes_max)?;
+        }
+        let method = slice(head, self.method_start, self.method_end);
+        let method = Method::from_token(method).ok_or(ParseError::Method)?;
+        let target = slice(head, self.method_end + 1, self.target_end);
+        let target = std::str::from_utf8(target).map_err(|_| ParseError::Target)?;
+        if self.place == Place::Version {
+            let (version, end) = scan_version(head, self.position)?;
+            if !suits(method, target) {
+                return Err(ParseError::Target.into());
+            }
+            self.version = version;
+            self.position = end;
+            self.headers = HeaderScan::starting_at(end);
+            self.place = Place::Headers;
+        }
+        let head_bytes =
+            self.headers
+                .advance(head, limits.headers_max, Side::Request, self.version)?;
+        self.request(head, method, target, head_bytes)
+            .map_err(Stop::Refused)
+    }
+
+    fn skip_empty_lines(&mut self, head: &[u8]) -> Result<(), Stop> {
+        loop {
+            match head.get(self.position) {
+                None => return Err(Stop::Incomplete),
+                Some(b'\r') if self.empty_lines == LEADING_EMPTY_LINES_MAX => {
+                    return Err(ParseError::RequestLine.into());
+                }
+                Some(b'\r') => self.position = after_line_end(head, self.position)?,
+                Some(b'\n') => return Err(ParseError::LineEnding.into()),
+                Some(_) => break,
+            }
+            self.empty_lines += 1;
+        }
+        self.method_start = self.position;
+        self.place = Place::Method;
+        Ok(())
+    }
+
+    #[inline]
+    fn scan_target(&mut self, head: &[u8], target_bytes_max: usize) -> Result<(), Stop> {
+        let start = self.method_end + 1;
+        self.position = skip_target(head, self.position);
+        // First, as the byte that is one too many came before the one that ended the scan.
+        if self.position - start > target_bytes_max {
+            return Err(ParseError::TargetTooLong.into());
+        }
+        match head.get(self.position) {
+            None => return Err(Stop::Incomplete),
+            Some(b' ') if self.position > start => {}
+            Some(b' ' | b'\r' | b'\n') => return Err(ParseError::RequestLine.into()),
+            Some(_) => return Err(ParseError::Target.into()),
+        }
+        self.target_end = self.position;
+        self.position += 1;
+        self.place = Place::Version;
+        Ok(())
+    }
+
+    /// What only the whole head can tell.
+    #[inline]
+    fn request<'a>(
+        &self,
+        head: &'a [u8],
+        method: Method<'a>,
+        target: &'a str,
+        head_bytes: usize,
+    ) -> Result<Request<'a>, ParseError> {
+        let facts = &self.headers.facts;
+        let host = match facts.host {
+            Some((start, end)) => slice(head, start, end),
+            None if self.version == Version::Http10 => &[],
+            None => return Err(ParseError::Host),
+        };
+        let framing = match facts.content_length {
+            _ if facts.chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::None,
+        };
+        Ok(Request {
+            method,
+            target,
+            version: self.version,
+            framing,
+            keep_alive: facts.keeps_alive(self.version),
+            expects_continue: facts.expects_continue && !framing.is_empty(),
+            head_bytes,
+            host,
+            lines: slice(head, self.position, head_bytes - 2),
+        })
+    }
+}
+
+/// The version and CR LF that should stand at `start`, and the index after them. Ten bytes, so they are
+/// looked at anew on each call.
+#[inline]
+fn scan_version(head: &[u8], start: usize) -> Result<(Version, usize), Stop> {
+    let line = head.get(start..).unwrap_or_default();
+    if line.starts_with(b"HTTP/1.1\r\n") {
+        return Ok((Version::Http11, start + 10));
+    }
+    let version = version_at(line)?;
+    match line.get(8) {
+        None => Err(Stop::Incomplete),
+        Some(b'\r' | b'\n') => Ok((version, after_line_end(line, 8)? + start)),
+        Some(_) => Err(ParseError::Version.into()),
+    }
+}
+
+/// The version that should stand at the front of `bytes`, eight bytes long.
+pub(super) fn version_at(bytes: &[u8]) -> Result<Version, Stop> {
+    for place in 0..8 {
+        let byte = *bytes.get(place).ok_or(Stop::Incomplete)?;
+        let fits = match place {
+            5 | 7 => byte.is_ascii_digit(),
+            place => b"HTTP/1.1"[place] == byte,
+        };
+        if !fits {
+            return Err(ParseError::Version.into());
+        }
+    }
+    match (bytes[5], bytes[7]) {
+        (b'1', b'0') => Ok(Version::Http10),
+        (b'1', _) => Ok(Version::Http11),
+        _ => Err(ParseError::VersionNotSupported.into()),
+    }
+}

@@ -1,0 +1,25 @@
+//! From one stream into another.
+
+use super::{AsyncRead, AsyncWrite};
+use std::io;
+
+/// Writes all that `from` gives to `into`, to the end of the stream, and flushes; returns how many
+/// bytes that were. It does not close `into`.
+///
+/// Cancel safety: none. What was read but not yet written is lost.
+///
+/// # Errors
+/// Those of both streams.
+pub async fn copy(from: &mut impl AsyncRead, into: &mut impl AsyncWrite) -> io::Result<u64> {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut copied = 0;
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            into.flush().await?;
+            return Ok(copied);
+        }
+        into.write_all(&buffer[..count]).await?;
+        copied += count as u64;
+    }
+}

@@ -1,0 +1,161 @@
+//! Writing bytes.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What bytes can be written to.
+pub trait AsyncWrite {
+    /// Writes some of `bytes`, or arranges for a wake when there may be room. Returns how many
+    /// bytes it took.
+    ///
+    /// One waiter at a time: a later call's waker takes the place of an earlier one's.
+    ///
+    /// # Errors
+    /// Those of the stream. `WouldBlock` and `Interrupted` are not among them.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends on what the stream itself has buffered.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the stream in this direction, after what was written before.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Takes back the waker that a pending [`poll_write`](AsyncWrite::poll_write) left. Only a
+    /// courtesy: a wake too many does no harm.
+    fn forget_writer(&mut self) {}
+
+    /// Writes some of `bytes` and returns how many.
+    ///
+    /// Cancel safety: if it is dropped before it is done, nothing was written.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a, Self>
+    where
+        Self: Sized,
+    {
+        Write {
+            stream: self,
+            bytes,
+            waiting: false,
+        }
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// Cancel safety: none. How much was written is lost.
+    ///
+    /// # Errors
+    /// `WriteZero` if the stream takes no more; those of the stream.
+    fn write_all(&mut self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>>
+    where
+        Self: Sized,
+    {
+        async move {
+            while !bytes.is_empty() {
+                match self.write(bytes).await? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => bytes = &bytes[count..],
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Sends on what the stream itself has buffered.
+    ///
+    /// Cancel safety: it may be called again.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn flush(&mut self) -> impl Future<Output = io::Result<()>>
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_flush(cx))
+    }
+
+    /// Ends the stream in this direction, after what was written before.
+    ///
+    /// Cancel safety: it may be called again.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn close(&mut self) -> impl Future<Output = io::Result<()>>
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_close(cx))
+    }
+}
+
+/// The future of [`AsyncWrite::write`].
+#[must_use = "a write does nothing unless it is awaited"]
+pub struct Write<'a, S: AsyncWrite> {
+    stream: &'a mut S,
+    bytes: &'a [u8],
+    waiting: bool,
+}
+
+impl<S: AsyncWrite> Future for Write<'_, S> {
+    type Output = io::Result<usize>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let polled = this.stream.poll_write(cx, this.bytes);
+        this.waiting = polled.is_pending();
+        polled
+    }
+}
+
+impl<S: AsyncWrite> Drop for Write<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.waiting {
+            self.stream.forget_writer();
+        }
+    }
+}
+
+impl<S: AsyncWrite> AsyncWrite for &mut S {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_close(cx)
+    }
+
+    fn forget_writer(&mut self) {
+        (**self).forget_writer();
+    }
+}
+
+impl AsyncWrite for Vec<u8> {
+    /// Memory always has room.
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

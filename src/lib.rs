@@ -1,0 +1,58 @@
+//! Whirligig: an async runtime for Linux from raw system calls up, with no dependencies.
+//!
+//! Direct bindings to epoll and the socket calls feed a reactor; an executor built only on
+//! [`std::task`] drives futures that make raw non-blocking socket calls. It comes with a
+//! **delayserver**, which answers `GET /{ms}/{message}` with the message after that many
+//! milliseconds, and clients for it.
+//!
+//! ```
+//! use whirligig::net::{TcpListener, TcpStream};
+//! use whirligig::io::{AsyncRead, AsyncWrite};
+//!
+//! whirligig::run(async {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     let server = whirligig::spawn(async move {
+//!         let (mut stream, _) = listener.accept().await?;
+//!         stream.write_all(b"hello").await
+//!     });
+//!     let mut stream = TcpStream::connect(address).await?;
+//!     let mut bytes = Vec::new();
+//!     stream.read_to_end(&mut bytes, 100).await?;
+//!     assert_eq!(bytes, b"hello");
+//!     server.await?
+//! })??;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Each module uses only those that stand above it in this list:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`sys`] | the system calls, in safe wrappers |
+//! | [`event`], [`timer`] | the event parser and the timer queue, pure |
+//! | [`task`] | tasks, wakers and join handles |
+//! | [`Runtime`] | executor and reactor, joined |
+//! | [`time`], [`io`], [`net`], [`signal`], [`blocking`], [`future`] | what programs are written with |
+//! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
+//! | [`delay`] | the delayserver's service, and what its clients share |
+
+pub mod blocking;
+mod budget;
+mod contain;
+pub mod event;
+mod executor;
+pub mod future;
+pub mod http;
+pub mod io;
+pub mod net;
+mod reactor;
+mod runtime;
+pub mod signal;
+mod slab;
+pub mod sys;
+pub mod task;
+pub mod time;
+pub mod timer;
+
+pub use runtime::{Runtime, Turn, run, spawn, yield_now};

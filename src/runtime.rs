@@ -1,0 +1,311 @@
+//! The runtime: the one place where executor and reactor meet.
+//!
+//! ```text
+//!   block_on:  .--> the future itself, if woken
+//!              |    a batch of tasks                (executor)
+//!              |    a look at the kernel            (reactor): without waiting after a full
+//!              |                                    batch, else until an event or a deadline
+//!              `--- until the future is done
+//! ```
+//!
+//! A runtime lives on the thread that made it. More cores are more runtimes.
+
+use crate::budget;
+use crate::executor::{self, BATCH_MAX, Executor};
+use crate::reactor::{self, Reactor, Wait};
+use crate::sys::KernelHandle;
+use crate::task::JoinHandle;
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::panic::Location;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Makes a runtime and runs `future` on it to its end.
+///
+/// Tasks that are still there when the future is done are dropped.
+///
+/// ```
+/// let answer = whirligig::run(async {
+///     let task = whirligig::spawn(async { 6 * 7 });
+///     task.await
+/// })?;
+/// assert_eq!(answer.unwrap(), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// If the runtime can't be made: out of descriptors or memory.
+///
+/// # Panics
+/// As [`Runtime::block_on`].
+pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
+    Ok(Runtime::new()?.block_on(future))
+}
+
+/// Spawns a task on the runtime whose turn it is on this thread.
+///
+/// The future need not be `Send`: it stays on this thread. It is first polled in a batch to come.
+///
+/// # Panics
+/// If no runtime has its turn on this thread.
+#[track_caller]
+pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+    let executor = Executor::current().expect("`spawn` takes a runtime's turn: see `Runtime`");
+    executor.spawn(future, Location::caller())
+}
+
+/// Gives way once: the other tasks that are ready are polled before this one goes on.
+///
+/// Cancel safety: nothing is lost if it is dropped.
+pub fn yield_now() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// An executor and a reactor on one thread.
+///
+/// [`block_on`](Runtime::block_on) runs it until a future is done. [`turn`](Runtime::turn) runs it
+/// step by step, without ever waiting, for those who have a loop of their own.
+///
+/// Dropping it drops its tasks, where they stand; awaiting one of them then gives a
+/// [`JoinError`](crate::task::JoinError). Wakers, join handles and sockets may outlive it.
+pub struct Runtime {
+    executor: Rc<Executor>,
+    reactor: Rc<Reactor>,
+    /// Tasks polled since the last look at the kernel.
+    polled: Cell<usize>,
+    /// In a turn, or in `block_on`.
+    running: Cell<bool>,
+}
+
+/// What a turn came to.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is more to do at once.
+    Ready,
+    /// All tasks wait: for an event, for a wake, or for a time.
+    Idle {
+        /// When to take the next turn at the latest, if a timer is set. A lower bound: a turn at
+        /// that time may find nothing due yet.
+        until: Option<crate::time::Instant>,
+    },
+    /// There are no tasks.
+    Done,
+}
+
+impl Runtime {
+    /// Makes a runtime on Linux.
+    ///
+    /// # Errors
+    /// Out of descriptors (it takes two) or memory.
+    pub fn new() -> io::Result<Runtime> {
+        Runtime::on(KernelHandle::linux())
+    }
+
+    /// Makes a runtime on a kernel of the caller's choice.
+    ///
+    /// # Errors
+    /// As for [`Runtime::new`].
+    pub fn on(kernel: KernelHandle) -> io::Result<Runtime> {
+        let reactor = Reactor::new(kernel)?;
+        let notifier = reactor.notifier();
+        // Raising a counter fails only if it would overflow, and then the loop is awake.
+        let executor = Executor::new(move || drop(notifier.notify()));
+        let (polled, running) = (Cell::new(0), Cell::new(false));
+        Ok(Runtime {
+            executor,
+            reactor,
+            polled,
+            running,
+        })
+    }
+
+    /// Spawns a task; it is polled in the turns to come.
+    #[track_caller]
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.executor.spawn(future, Location::caller())
+    }
+
+    /// Runs the runtime until `future` is done, waiting for the kernel when there is nothing to do.
+    ///
+    /// Other tasks that are not done then stay, and go on with the next call.
+    ///
+    /// # Panics
+    /// Inside another `block_on` or a turn on the same thread, which would wait for itself. If the
+    /// future panics. If the kernel refuses to wait for events, which it does for bad arguments
+    /// only.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            Executor::current().is_none(),
+            "`block_on` inside a runtime's turn would wait for itself: await the future instead"
+        );
+        let _running = self.run_guard();
+        let _entered = self.enter();
+        let mut future = pin!(future);
+        let woken = Arc::new(MainWaker {
+            woken: AtomicBool::new(true),
+            inbox: Arc::clone(self.executor.inbox()),
+        });
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            if woken.woken.swap(false, Ordering::AcqRel) {
+                budget::renew();
+                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                    return output;
+                }
+            }
+            self.polled
+                .set(self.polled.get() + self.executor.run_batch());
+            if woken.woken.load(Ordering::Acquire) || self.executor.has_work() {
+                // The future itself counts as a poll, or it could keep the sockets waiting alone.
+                self.polled.set(self.polled.get() + 1);
+                if self.polled.get() >= BATCH_MAX {
+                    self.look(Wait::No);
+                }
+            } else if self.executor.prepare_to_park() {
+                self.look(Wait::UntilEvent);
+                self.executor.unpark();
+            }
+        }
+    }
+
+    /// Polls one batch of tasks, looks at the kernel without waiting, and says how things stand.
+    ///
+    /// Before waiting for the time that [`Turn::Idle`] tells, remember that a wake from another
+    /// thread, or an event, may come earlier: a loop of one's own that waits on
+    /// [`as_fd`](Runtime::as_fd) is woken by both.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    ///
+    /// # Panics
+    /// Inside a turn of the same runtime.
+    pub fn turn(&self) -> io::Result<Turn> {
+        let _running = self.run_guard();
+        let _entered = self.enter();
+        self.executor.run_batch();
+        self.polled.set(0);
+        self.reactor.look(Wait::No)?;
+        if self.executor.has_work() {
+            return Ok(Turn::Ready);
+        }
+        // Whoever waits on the epoll descriptor is woken from now on.
+        if !self.executor.prepare_to_park() {
+            return Ok(Turn::Ready);
+        }
+        if self.executor.task_count() == 0 {
+            return Ok(Turn::Done);
+        }
+        let until = self
+            .reactor
+            .next_deadline()
+            .map(crate::time::Instant::from_nanos);
+        Ok(Turn::Idle { until })
+    }
+
+    /// How many tasks are not over.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.executor.task_count()
+    }
+
+    /// How many descriptors are registered with the kernel, and how many timers are set.
+    #[must_use]
+    pub fn source_and_timer_counts(&self) -> (usize, usize) {
+        (self.reactor.source_count(), self.reactor.timer_count())
+    }
+
+    fn look(&self, wait: Wait) {
+        self.polled.set(0);
+        if let Err(error) = self.reactor.look(wait) {
+            panic!("epoll_wait failed, which it does for bad arguments only: {error}");
+        }
+    }
+
+    fn run_guard(&self) -> Restore<'_> {
+        assert!(
+            !self.running.get(),
+            "a runtime's turn does not go inside another of its own"
+        );
+        // A turn that ended idle left it parked.
+        self.executor.unpark();
+        Restore::set(&self.running)
+    }
+
+    fn enter(&self) -> (executor::Entered, reactor::Entered) {
+        (self.executor.enter(), self.reactor.enter())
+    }
+}
+
+impl std::os::fd::AsFd for Runtime {
+    /// The epoll descriptor: readable when a turn would find something.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.reactor.as_fd()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _entered = self.enter();
+        self.executor.close();
+        self.reactor.close();
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sources, timers) = self.source_and_timer_counts();
+        f.debug_struct("Runtime")
+            .field("tasks", &self.task_count())
+            .field("sources", &sources)
+            .field("timers", &timers)
+            .finish()
+    }
+}
+
+/// Sets a flag, and resets it when dropped, also when a panic passes.
+struct Restore<'a>(&'a Cell<bool>);
+
+impl<'a> Restore<'a> {
+    fn set(flag: &'a Cell<bool>) -> Restore<'a> {
+        flag.set(true);
+        Restore(flag)
+    }
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// Wakes the future of a `block_on`, which is no task.
+struct MainWaker {
+    woken: AtomicBool,
+    inbox: Arc<executor::Inbox>,
+}
+
+impl Wake for MainWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.inbox.notify();
+        }
+    }
+}

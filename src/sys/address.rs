@@ -1,0 +1,134 @@
+//! Socket addresses in the kernel's form: `sockaddr_in` and `sockaddr_in6`, as bytes.
+
+use super::ffi::{AF_INET, AF_INET6};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// A socket address as the kernel reads and writes it.
+///
+/// ```text
+///  bytes   0      2      4              8                          24         28
+///  IPv4    family | port | address      | zeros to 16
+///  IPv6    family | port | flow info    | address                  | scope id |
+/// ```
+///
+/// Family and scope are in the machine's byte order, port, flow info and addresses in the network's
+/// (`ip(7)`, `ipv6(7)`).
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(in crate::sys) struct RawAddress {
+    bytes: [u8; 32],
+    /// How many of the bytes hold the address; after a call the length that the kernel reports,
+    /// which may be more than there is room for.
+    pub(in crate::sys) length: u32,
+}
+
+const V4_LENGTH: u32 = 16;
+const V6_LENGTH: u32 = 28;
+
+impl RawAddress {
+    /// Room for the kernel to write an address to.
+    pub(in crate::sys) fn empty() -> RawAddress {
+        RawAddress {
+            bytes: [0; 32],
+            length: 32,
+        }
+    }
+
+    pub(in crate::sys) fn as_ptr(&self) -> *const std::ffi::c_void {
+        self.bytes.as_ptr().cast()
+    }
+
+    /// Where the kernel may write up to `length` bytes, and where it tells how many they were.
+    pub(in crate::sys) fn as_mut_ptrs(&mut self) -> (*mut std::ffi::c_void, *mut u32) {
+        (self.bytes.as_mut_ptr().cast(), &raw mut self.length)
+    }
+
+    fn field<const N: usize>(&self, at: usize) -> [u8; N] {
+        std::array::from_fn(|index| self.bytes[at + index])
+    }
+
+    fn set<const N: usize>(&mut self, at: usize, value: [u8; N]) {
+        self.bytes[at..at + N].copy_from_slice(&value);
+    }
+
+    /// The address in Rust's form.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is not a whole IPv4 or IPv6 address.
+    pub(in crate::sys) fn decode(&self) -> io::Result<SocketAddr> {
+        let port = u16::from_be_bytes(self.field(2));
+        match (u16::from_ne_bytes(self.field(0)), self.length) {
+            (AF_INET, V4_LENGTH) => {
+                let ip = Ipv4Addr::from(self.field::<4>(4));
+                Ok(SocketAddrV4::new(ip, port).into())
+            }
+            (AF_INET6, V6_LENGTH) => {
+                let flow = u32::from_be_bytes(self.field(4));
+                let ip = Ipv6Addr::from(self.field::<16>(8));
+                let scope = u32::from_ne_bytes(self.field(24));
+                Ok(SocketAddrV6::new(ip, port, flow, scope).into())
+            }
+            (family, length) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("address of family {family} with {length} bytes is not an IP address"),
+            )),
+        }
+    }
+}
+
+impl From<SocketAddr> for RawAddress {
+    fn from(address: SocketAddr) -> RawAddress {
+        let mut raw = RawAddress {
+            bytes: [0; 32],
+            length: 0,
+        };
+        raw.set(2, address.port().to_be_bytes());
+        match address {
+            SocketAddr::V4(v4) => {
+                raw.set(0, AF_INET.to_ne_bytes());
+                raw.set(4, v4.ip().octets());
+                raw.length = V4_LENGTH;
+            }
+            SocketAddr::V6(v6) => {
+                raw.set(0, AF_INET6.to_ne_bytes());
+                raw.set(4, v6.flowinfo().to_be_bytes());
+                raw.set(8, v6.ip().octets());
+                raw.set(24, v6.scope_id().to_ne_bytes());
+                raw.length = V6_LENGTH;
+            }
+        }
+        raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_survives_the_way_to_the_kernel_and_back() {
+        for text in [
+            "127.0.0.1:80",
+            "0.0.0.0:0",
+            "255.1.2.3:65535",
+            "[::1]:8080",
+            "[fe80::2]:1",
+        ] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(RawAddress::from(address).decode().unwrap(), address);
+        }
+        let scoped = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7, 9, 3).into();
+        assert_eq!(RawAddress::from(scoped).decode().unwrap(), scoped);
+    }
+
+    #[test]
+    fn an_address_of_another_family_or_length_is_an_error() {
+        let mut raw = RawAddress::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+        raw.length = 15;
+        assert_eq!(raw.decode().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        raw.length = 16;
+        raw.set(0, 1u16.to_ne_bytes());
+        assert_eq!(raw.decode().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,350 @@
+//! epoll(7): the kernel object that tells which descriptors are ready.
+#![expect(unsafe_code, reason = "calls epoll_ctl and epoll_wait")]
+
+use super::ffi::{self, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, Timespec};
+use super::kernel::{Descriptor, KernelHandle};
+use super::{check, retry};
+#[cfg(any(test, feature = "fault"))]
+use crate::event::Event;
+use crate::event::{self, Events, Layout};
+use std::ffi::{c_int, c_long};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// An epoll instance.
+///
+/// Which bits a registration takes is in [`crate::event`].
+#[derive(Debug)]
+pub struct Epoll(Descriptor);
+
+impl Epoll {
+    /// Makes an instance on Linux (`epoll_create1(2)`).
+    ///
+    /// # Errors
+    /// The call's own: out of descriptors or memory.
+    pub fn new() -> io::Result<Epoll> {
+        Epoll::on(&KernelHandle::linux())
+    }
+
+    /// Makes an instance on `kernel`.
+    ///
+    /// # Errors
+    /// As for [`Epoll::new`].
+    pub fn on(kernel: &KernelHandle) -> io::Result<Epoll> {
+        kernel.epoll().map(Epoll)
+    }
+
+    /// Starts to watch `target` for the events in `bits`; each will carry `token`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if it is watched already, `PermissionDenied` if such a descriptor can't be
+    /// watched, and the exhaustion of memory or of watches (`epoll_ctl(2)`).
+    pub fn add(&self, target: &Descriptor, bits: u32, token: u64) -> io::Result<()> {
+        self.0.epoll_ctl(Control::Add { bits, token }, target)
+    }
+
+    /// Changes what is watched of `target`; what is ready now is reported anew.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not watched; exhaustion of memory.
+    pub fn modify(&self, target: &Descriptor, bits: u32, token: u64) -> io::Result<()> {
+        self.0.epoll_ctl(Control::Modify { bits, token }, target)
+    }
+
+    /// Stops watching `target`. Closing the last duplicate of a descriptor does the same.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not watched.
+    pub fn remove(&self, target: &Descriptor) -> io::Result<()> {
+        self.0.epoll_ctl(Control::Remove, target)
+    }
+
+    /// Waits until an event, `timeout` or a signal comes, and returns the events, of which there
+    /// may be none.
+    ///
+    /// Without a timeout it waits for ever; the longest wait that the kernel can express stands
+    /// for any that is longer. Timeouts have nanosecond resolution (`epoll_pwait2(2)`); where the
+    /// kernel lacks that call they are rounded up to milliseconds.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn wait<'a>(
+        &self,
+        buffer: &'a mut EventBuffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<Events<'a>> {
+        match self.0.epoll_wait(buffer, timeout) {
+            Ok(count) => buffer.filled = count.min(buffer.capacity()),
+            Err(error) if error.raw_os_error() == Some(ffi::EINTR) => buffer.filled = 0,
+            Err(error) => return Err(error),
+        }
+        Ok(buffer.events())
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What `epoll_ctl(2)` is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(test, feature = "fault")),
+    expect(unreachable_pub, reason = "public where kernels of one's own are")
+)]
+pub enum Control {
+    /// `EPOLL_CTL_ADD`.
+    Add {
+        /// The events to watch for.
+        bits: u32,
+        /// What each event carries.
+        token: u64,
+    },
+    /// `EPOLL_CTL_MOD`.
+    Modify {
+        /// The events to watch for.
+        bits: u32,
+        /// What each event carries.
+        token: u64,
+    },
+    /// `EPOLL_CTL_DEL`.
+    Remove,
+}
+
+/// Eight-byte aligned room for four packed or three padded events.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Block([u8; BLOCK]);
+const BLOCK: usize = 48;
+const _: () = assert!(BLOCK % Layout::NATIVE.size() == 0 && size_of::<Block>() == BLOCK);
+
+/// Where the kernel writes events to.
+pub struct EventBuffer {
+    blocks: Box<[Block]>,
+    /// How many events the last wait wrote.
+    filled: usize,
+}
+
+impl EventBuffer {
+    /// Room for at least `events_min` events, and for at least one.
+    #[must_use]
+    pub fn with_capacity(events_min: usize) -> EventBuffer {
+        let events_each = BLOCK / Layout::NATIVE.size();
+        let blocks = events_min.max(1).div_ceil(events_each);
+        EventBuffer {
+            blocks: vec![Block([0; BLOCK]); blocks].into(),
+            filled: 0,
+        }
+    }
+
+    /// How many events one wait can bring.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.blocks.len() * BLOCK / Layout::NATIVE.size()
+    }
+
+    /// The events of the last wait.
+    #[must_use]
+    pub fn events(&self) -> Events<'_> {
+        event::parse(
+            &self.bytes()[..self.filled * Layout::NATIVE.size()],
+            Layout::NATIVE,
+        )
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let start = self.blocks.as_ptr().cast();
+        // SAFETY: a boxed slice of N blocks is N * BLOCK initialised bytes without padding (the
+        // assertion above), and the result borrows `self`.
+        unsafe { std::slice::from_raw_parts(start, self.blocks.len() * BLOCK) }
+    }
+
+    /// Puts `events` in place of what a wait wrote, as many as there is room for; returns how many
+    /// that were. For kernels that are not Linux.
+    #[cfg(any(test, feature = "fault"))]
+    pub fn fill(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
+        let size = Layout::NATIVE.size();
+        let mut bytes = Vec::with_capacity(self.blocks.len() * BLOCK);
+        for event in events.into_iter().take(self.capacity()) {
+            let mut one = [0; 16];
+            event.write_to(&mut one, Layout::NATIVE);
+            bytes.extend_from_slice(&one[..size]);
+        }
+        self.filled = bytes.len() / size;
+        for (block, chunk) in self.blocks.iter_mut().zip(bytes.chunks(BLOCK)) {
+            block.0[..chunk.len()].copy_from_slice(chunk);
+        }
+        self.filled
+    }
+
+    /// The first `count` events as they stand in the buffer.
+    #[cfg(any(test, feature = "fault"))]
+    pub fn first(&self, count: usize) -> Vec<Event> {
+        let length = count.min(self.capacity()) * Layout::NATIVE.size();
+        event::parse(&self.bytes()[..length], Layout::NATIVE).collect()
+    }
+}
+
+impl std::fmt::Debug for EventBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.events()).finish()
+    }
+}
+
+pub(in crate::sys) fn create() -> io::Result<OwnedFd> {
+    ffi::epoll_create1(ffi::CLOEXEC).ok_or_else(io::Error::last_os_error)
+}
+
+pub(in crate::sys) fn control(
+    epoll: BorrowedFd<'_>,
+    control: Control,
+    target: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let (operation, events, data) = match control {
+        Control::Add { bits, token } => (EPOLL_CTL_ADD, bits, token),
+        Control::Modify { bits, token } => (EPOLL_CTL_MOD, bits, token),
+        Control::Remove => (EPOLL_CTL_DEL, 0, 0),
+    };
+    let mut event = EpollEvent { events, data };
+    // SAFETY: the kernel reads one `epoll_event` and keeps no pointer to it.
+    retry(|| check(unsafe { ffi::epoll_ctl(epoll, operation, target, &raw mut event) }))?;
+    Ok(())
+}
+
+/// Set once the kernel said that it has no `epoll_pwait2` (before Linux 5.11, and under valgrind).
+static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
+
+/// Waits once; the number of events written to `buffer`. Fails when interrupted.
+pub(in crate::sys) fn wait(
+    epoll: BorrowedFd<'_>,
+    buffer: &mut EventBuffer,
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    // Whole milliseconds, none and for ever can be said to the older call, which needs no
+    // `timespec` to be read from user space; all else takes the newer.
+    match timeout {
+        Some(timeout) if !timeout.is_zero() && !LACKS_PWAIT2.load(Ordering::Relaxed) => {
+            match wait_exactly(epoll, buffer, timeout) {
+                Err(error) if error.raw_os_error() == Some(ffi::ENOSYS) => {
+                    LACKS_PWAIT2.store(true, Ordering::Relaxed);
+                    wait_coarsely(epoll, buffer, Some(timeout))
+                }
+                result => result,
+            }
+        }
+        _ => wait_coarsely(epoll, buffer, timeout),
+    }
+}
+
+/// Waits with `epoll_pwait2(2)`, whose timeout is in nanoseconds.
+fn wait_exactly(
+    epoll: BorrowedFd<'_>,
+    buffer: &mut EventBuffer,
+    timeout: Duration,
+) -> io::Result<usize> {
+    let timeout = Timespec {
+        seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        nanoseconds: timeout.subsec_nanos().into(),
+    };
+    let room = c_int::try_from(buffer.capacity()).unwrap_or(c_int::MAX);
+    let events = buffer.blocks.as_mut_ptr();
+    let no_mask = std::ptr::null::<std::ffi::c_void>();
+    // SAFETY: `events` has room for `room` events of the native layout; `timeout` outlives the
+    // call; a null signal mask leaves the mask alone (`epoll_pwait2(2)`).
+    let count = unsafe {
+        ffi::syscall(
+            ffi::SYS_EPOLL_PWAIT2,
+            c_long::from(epoll.as_raw_fd()),
+            events,
+            c_long::from(room),
+            &raw const timeout,
+            no_mask,
+            0 as c_long,
+        )
+    };
+    check_length_of_events(count)
+}
+
+/// Waits with `epoll_wait(2)`, whose timeout is in milliseconds: rounded up, so that no wait ends
+/// early, and at most what a C `int` holds (24 days), after which the caller waits again.
+fn wait_coarsely(
+    epoll: BorrowedFd<'_>,
+    buffer: &mut EventBuffer,
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let room = c_int::try_from(buffer.capacity()).unwrap_or(c_int::MAX);
+    let events = buffer.blocks.as_mut_ptr().cast();
+    // SAFETY: `events` has room for `room` events of the native layout.
+    let count = unsafe { ffi::epoll_wait(epoll, events, room, milliseconds(timeout)) };
+    check_length_of_events(count.into())
+}
+
+fn check_length_of_events(count: c_long) -> io::Result<usize> {
+    super::check_length(count as isize)
+}
+
+/// The timeout of `epoll_wait(2)`: -1 stands for ever.
+fn milliseconds(timeout: Option<Duration>) -> c_int {
+    let Some(timeout) = timeout else { return -1 };
+    c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EPOLLIN;
+    use crate::sys::Notifier;
+    use std::time::Instant;
+
+    #[test]
+    fn a_coarse_wait_is_rounded_up_and_bounded() {
+        assert_eq!(milliseconds(None), -1);
+        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
+        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
+        assert_eq!(milliseconds(Some(Duration::from_micros(1000))), 1);
+        assert_eq!(milliseconds(Some(Duration::from_micros(1001))), 2);
+        assert_eq!(milliseconds(Some(Duration::MAX)), c_int::MAX);
+    }
+
+    #[test]
+    fn both_ways_to_wait_end_no_earlier_than_asked() {
+        let epoll = create().unwrap();
+        let mut buffer = EventBuffer::with_capacity(1);
+        let timeout = Duration::from_micros(1300);
+        let start = Instant::now();
+        match wait_exactly(epoll.as_fd(), &mut buffer, timeout) {
+            Ok(count) => assert!(count == 0 && start.elapsed() >= timeout),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(ffi::ENOSYS)),
+        }
+        let start = Instant::now();
+        assert_eq!(
+            wait_coarsely(epoll.as_fd(), &mut buffer, Some(timeout)).unwrap(),
+            0
+        );
+        assert!(start.elapsed() >= timeout);
+    }
+
+    #[test]
+    fn both_ways_to_wait_bring_the_same_events() {
+        let kernel = KernelHandle::linux();
+        let epoll = Epoll::on(&kernel).unwrap();
+        let notifier = Notifier::on(&kernel).unwrap();
+        epoll.add(notifier.descriptor(), EPOLLIN, 7).unwrap();
+        notifier.notify().unwrap();
+        let mut buffer = EventBuffer::with_capacity(5);
+        for timeout in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
+            let count = wait_coarsely(epoll.as_fd(), &mut buffer, timeout).unwrap();
+            assert_eq!(buffer.first(count), [Event::new(7, EPOLLIN)]);
+        }
+        let tokens: Vec<u64> = epoll
+            .wait(&mut buffer, Some(Duration::MAX))
+            .unwrap()
+            .map(|e| e.token())
+            .collect();
+        assert_eq!(tokens, [7]);
+    }
+}

@@ -1,0 +1,305 @@
+//! The seam: what a descriptor can be asked, and which kernel answers.
+//!
+//! ```text
+//!   net, reactor, ...          hold a Descriptor, and ask it
+//!        |
+//!   Descriptor ---- Linux ---- socket.rs, epoll.rs, eventfd.rs: one system call each
+//!        |
+//!        `-- Hosted (feature `fault`) ---- dyn Kernel: a number on a kernel of somebody's own
+//! ```
+//!
+//! Calls that create a descriptor ask a [`KernelHandle`]; all others, close included, ask the
+//! descriptor itself, so that it outlives the runtime it was made under. Interrupted calls are
+//! made again here, above the seam, so that a kernel below it can interrupt them.
+
+use super::epoll::{self, Control, EventBuffer};
+use super::socket::{self, Connect, Family, SocketOption};
+use super::{clock, eventfd, retry};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(any(test, feature = "fault"))]
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An open descriptor of whichever kernel made it; dropping it closes it.
+#[derive(Debug)]
+pub struct Descriptor(Repr);
+
+#[derive(Debug)]
+enum Repr {
+    Linux(OwnedFd),
+    #[cfg(any(test, feature = "fault"))]
+    Hosted(Hosted),
+}
+
+impl From<OwnedFd> for Descriptor {
+    fn from(fd: OwnedFd) -> Descriptor {
+        Descriptor(Repr::Linux(fd))
+    }
+}
+
+impl Descriptor {
+    /// Linux's descriptor itself.
+    ///
+    /// # Errors
+    /// `Unsupported`, and the descriptor is closed, if another kernel made it.
+    pub fn into_owned_fd(self) -> io::Result<OwnedFd> {
+        match self.0 {
+            Repr::Linux(fd) => Ok(fd),
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Repr::Linux(fd) => fd.as_fd(),
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(hosted) => hosted.lent.as_fd(),
+        }
+    }
+}
+
+/// Every call there is on a descriptor, written once: as a method of [`Descriptor`], and as one of
+/// [`Kernel`] for kernels that are not Linux. `retried` calls are made again when interrupted.
+macro_rules! calls {
+    (@ retried $call:expr) => { retry(|| $call) };
+    (@ once $call:expr) => { $call };
+    ($(
+        $(#[$doc:meta])*
+        $mode:ident fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $linux:path;
+    )*) => {
+        impl Descriptor {$(
+            $(#[$doc])*
+            #[inline]
+            pub(crate) fn $name(&self, $($argument: $type),*) -> io::Result<$result> {
+                match &self.0 {
+                    Repr::Linux(fd) => calls!(@ $mode $linux(fd.as_fd(), $($argument),*)),
+                    #[cfg(any(test, feature = "fault"))]
+                    Repr::Hosted(hosted) => {
+                        calls!(@ $mode hosted.kernel.$name(hosted.number, $($argument),*))
+                    }
+                }
+            }
+        )*}
+
+        /// A kernel that a runtime can run on.
+        ///
+        /// Numbers are those that the kernel gave out in a [`Hosted`]; it is asked to `close` each
+        /// exactly once. Errors are the system's own ([`io::Error::from_raw_os_error`]): a call
+        /// that would block fails with EAGAIN, one that a signal interrupts with EINTR.
+        #[cfg(any(test, feature = "fault"))]
+        pub trait Kernel: Send + Sync + std::fmt::Debug {
+            /// `epoll_create1(2)`.
+            fn epoll(&self) -> io::Result<Hosted>;
+            /// `eventfd(2)`.
+            fn eventfd(&self) -> io::Result<Hosted>;
+            /// `socket(2)`: an internet stream socket.
+            fn socket(&self, family: Family) -> io::Result<Hosted>;
+            /// Takes over a descriptor of Linux's, as when a std type is converted.
+            fn adopt(&self, fd: OwnedFd) -> io::Result<Hosted>;
+            /// `accept4(2)`.
+            fn accept(&self, number: i32) -> io::Result<(Hosted, SocketAddr)>;
+            /// `close(2)`.
+            fn close(&self, number: i32);
+            /// `clock_gettime(2)` of the monotonic clock, in nanoseconds.
+            fn now(&self) -> u64;
+            /// `getaddrinfo(3)`; called where it may block.
+            fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+            $(
+                $(#[$doc])*
+                fn $name(&self, number: i32, $($argument: $type),*) -> io::Result<$result>;
+            )*
+        }
+    };
+}
+
+calls! {
+    /// `bind(2)`.
+    retried fn bind(address: SocketAddr) -> () = socket::bind;
+    /// `listen(2)`.
+    retried fn listen(backlog: u32) -> () = socket::listen;
+    /// `connect(2)`.
+    once fn connect(address: SocketAddr) -> Connect = socket::connect;
+    /// `SO_ERROR` of socket(7).
+    retried fn take_error() -> Option<io::Error> = socket::take_error;
+    /// `recv(2)`.
+    retried fn recv(buffer: &mut [u8]) -> usize = socket::recv;
+    /// `recv(2)` with `MSG_PEEK`.
+    retried fn peek(buffer: &mut [u8]) -> usize = socket::peek;
+    /// `readv(2)`.
+    retried fn recv_vectored(buffers: &mut [IoSliceMut<'_>]) -> usize = socket::recv_vectored;
+    /// `send(2)` with `MSG_NOSIGNAL`.
+    retried fn send(bytes: &[u8]) -> usize = socket::send;
+    /// `sendmsg(2)` with `MSG_NOSIGNAL`.
+    retried fn send_vectored(buffers: &[IoSlice<'_>]) -> usize = socket::send_vectored;
+    /// `shutdown(2)`.
+    retried fn shutdown(how: Shutdown) -> () = socket::shutdown;
+    /// `getsockname(2)`.
+    retried fn local_address() -> SocketAddr = socket::local_address;
+    /// `getpeername(2)`.
+    retried fn peer_address() -> SocketAddr = socket::peer_address;
+    /// `getsockopt(2)`.
+    retried fn option(option: SocketOption) -> i32 = socket::option;
+    /// `setsockopt(2)`.
+    retried fn set_option(option: SocketOption, value: i32) -> () = socket::set_option;
+    /// `SO_LINGER` of socket(7).
+    retried fn linger() -> Option<Duration> = socket::linger;
+    /// Sets `SO_LINGER` of socket(7).
+    retried fn set_linger(wait: Option<Duration>) -> () = socket::set_linger;
+    /// Adds one to an eventfd's counter.
+    retried fn raise() -> () = eventfd::raise;
+    /// `epoll_ctl(2)`.
+    once fn epoll_ctl(change: Control, target: &Descriptor) -> () = control;
+    /// `epoll_pwait2(2)`: how many events it wrote to `buffer`.
+    once fn epoll_wait(buffer: &mut EventBuffer, timeout: Option<Duration>) -> usize = epoll::wait;
+}
+
+/// [`epoll::control`] on any two descriptors of Linux's.
+fn control(fd: BorrowedFd<'_>, change: Control, target: &Descriptor) -> io::Result<()> {
+    epoll::control(fd, change, target.as_fd())
+}
+
+impl Descriptor {
+    /// `accept4(2)`.
+    pub(crate) fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
+        match &self.0 {
+            Repr::Linux(fd) => {
+                let (fd, peer) = retry(|| socket::accept(fd.as_fd()))?;
+                Ok((fd.into(), peer))
+            }
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(hosted) => {
+                let (hosted, peer) = retry(|| hosted.kernel.accept(hosted.number))?;
+                Ok((hosted.into(), peer))
+            }
+        }
+    }
+}
+
+/// The kernel that a runtime runs on; what is opened under the runtime is opened there.
+#[derive(Clone, Debug, Default)]
+pub struct KernelHandle {
+    /// None stands for Linux.
+    #[cfg(any(test, feature = "fault"))]
+    hosted: Option<Arc<dyn Kernel>>,
+}
+
+/// `create` on the hosted kernel, if there is one; else on Linux.
+macro_rules! create {
+    ($handle:ident, $hosted:ident => $on_hosted:expr, $on_linux:expr) => {{
+        #[cfg(any(test, feature = "fault"))]
+        if let Some($hosted) = &$handle.hosted {
+            return retry(|| $on_hosted).map(Descriptor::from);
+        }
+        retry(|| $on_linux).map(Descriptor::from)
+    }};
+}
+
+impl KernelHandle {
+    /// Linux itself.
+    #[must_use]
+    pub const fn linux() -> KernelHandle {
+        KernelHandle {
+            #[cfg(any(test, feature = "fault"))]
+            hosted: None,
+        }
+    }
+
+    /// A kernel of the caller's.
+    #[cfg(any(test, feature = "fault"))]
+    pub fn hosted(kernel: Arc<dyn Kernel>) -> KernelHandle {
+        KernelHandle {
+            hosted: Some(kernel),
+        }
+    }
+
+    pub(in crate::sys) fn epoll(&self) -> io::Result<Descriptor> {
+        create!(self, hosted => hosted.epoll(), epoll::create())
+    }
+
+    pub(in crate::sys) fn eventfd(&self) -> io::Result<Descriptor> {
+        create!(self, hosted => hosted.eventfd(), eventfd::create())
+    }
+
+    /// `socket(2)`: a non-blocking stream socket.
+    pub(crate) fn socket(&self, family: Family) -> io::Result<Descriptor> {
+        create!(self, hosted => hosted.socket(family), socket::create(family))
+    }
+
+    /// A descriptor of Linux's, as one of this kernel's.
+    #[cfg_attr(
+        not(any(test, feature = "fault")),
+        expect(
+            clippy::unused_self,
+            reason = "only a hosted kernel has anything to do"
+        )
+    )]
+    pub(crate) fn adopt(&self, fd: OwnedFd) -> io::Result<Descriptor> {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.adopt(fd).map(Descriptor::from);
+        }
+        Ok(fd.into())
+    }
+
+    /// Nanoseconds on the monotonic clock.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.now();
+        }
+        clock::monotonic()
+    }
+
+    /// The addresses of a host; may block for as long as the resolver likes.
+    pub(crate) fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.resolve(host, port);
+        }
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
+/// A descriptor on a kernel that is not Linux.
+#[cfg(any(test, feature = "fault"))]
+#[derive(Debug)]
+pub struct Hosted {
+    /// Whom to ask.
+    pub kernel: Arc<dyn Kernel>,
+    /// What the kernel knows it by.
+    pub number: i32,
+    /// What [`AsFd`] lends.
+    pub lent: Arc<OwnedFd>,
+}
+
+#[cfg(any(test, feature = "fault"))]
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        self.kernel.close(self.number);
+    }
+}
+
+#[cfg(any(test, feature = "fault"))]
+impl From<Hosted> for Descriptor {
+    fn from(hosted: Hosted) -> Descriptor {
+        Descriptor(Repr::Hosted(hosted))
+    }
+}
+
+#[cfg(any(test, feature = "fault"))]
+impl Descriptor {
+    /// The number of a hosted descriptor; None for one of Linux's own.
+    #[must_use]
+    pub fn hosted_number(&self) -> Option<i32> {
+        match &self.0 {
+            Repr::Linux(_) => None,
+            Repr::Hosted(hosted) => Some(hosted.number),
+        }
+    }
+}

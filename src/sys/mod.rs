@@ -1,0 +1,86 @@
+//! Direct bindings to the system calls that the runtime stands on, in safe wrappers.
+//!
+//! [`Epoll`] and [`Descriptor`] are enough to write an event loop by hand, together with
+//! [`crate::event`] and [`crate::timer`]; the reactor is written on the same. Every call returns
+//! [`io::Result`], an interrupted call is made again, and a call that would block fails with
+//! [`io::ErrorKind::WouldBlock`]: all descriptors are non-blocking and close on exec.
+//!
+//! Calls that decide how a program behaves go through one seam, [`Descriptor`] and
+//! [`KernelHandle`], where another kernel can be put below the runtime (feature `fault`). In a
+//! build without that feature a descriptor is an [`OwnedFd`](std::os::fd::OwnedFd) and nothing
+//! more.
+
+mod address;
+mod clock;
+mod epoll;
+mod eventfd;
+#[cfg(any(test, feature = "fault"))]
+pub mod fault;
+mod ffi;
+mod kernel;
+mod limit;
+pub mod signal;
+mod socket;
+
+#[cfg(any(test, feature = "fault"))]
+pub use epoll::Control;
+pub use epoll::{Epoll, EventBuffer};
+pub use eventfd::Notifier;
+pub use kernel::{Descriptor, KernelHandle};
+#[cfg(any(test, feature = "fault"))]
+pub use kernel::{Hosted, Kernel};
+pub use limit::raise_descriptor_limit;
+pub use socket::{Connect, Family, SocketOption};
+
+use std::ffi::c_int;
+use std::io;
+
+/// The result of a C function that returns -1 and sets `errno` when it fails.
+#[inline]
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The same for functions that return a length.
+#[inline]
+fn check_length(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes a call again for as long as a signal interrupts it (`signal(7)`, "Interruption of system
+/// calls"). Only for calls that are wholly undone when interrupted.
+#[inline]
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.raw_os_error() == Some(ffi::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether `error` says that the process or the machine is out of descriptors or memory, so that
+/// the same call may succeed later (`accept(2)`: EMFILE, ENFILE, ENOBUFS, ENOMEM).
+#[must_use]
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted =
+        |number| [ffi::EMFILE, ffi::ENFILE, ffi::ENOBUFS, ffi::ENOMEM].contains(&number);
+    error.raw_os_error().is_some_and(exhausted)
+}
+
+/// Whether `error`, which `accept(2)` returned, concerns only the connection that was to be
+/// accepted: the next one may be fine ("Error handling" there).
+pub(crate) fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, HostUnreachable, NetworkDown, NetworkUnreachable};
+    let kinds = [
+        ConnectionAborted,
+        HostUnreachable,
+        NetworkDown,
+        NetworkUnreachable,
+    ];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(ffi::EPROTO)
+}

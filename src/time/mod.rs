@@ -1,0 +1,16 @@
+//! Time: a monotonic clock, sleeps, timeouts and intervals.
+//!
+//! Deadlines have nanosecond resolution, and nothing here ends early. How late it ends is up to the
+//! kernel (by default a thread's timers may be 50 us late, `prctl(2)`, PR_SET_TIMERSLACK) and to
+//! how busy the runtime is. Any [`Duration`] will do, [`Duration::MAX`] too, which never ends.
+
+mod instant;
+mod interval;
+mod sleep;
+mod timeout;
+
+pub use instant::Instant;
+pub use interval::{Interval, interval, interval_at};
+pub use sleep::{Sleep, sleep, sleep_until};
+pub use std::time::Duration;
+pub use timeout::{Elapsed, timeout, timeout_at};

@@ -1,0 +1,219 @@
+//! The wheel: which slot a deadline belongs to, and which slot comes first. It knows timers by index
+//! and deadline only. The module above has the drawing of levels and slots; this is a slot:
+//!
+//! ```text
+//!   links:   0 ............ 703 | 704 ................
+//!            slots, level by    | timers, in any order
+//!            level              |
+//!
+//!              .-------------------------------------------.
+//!              v                                           |
+//!        +-----------+  next   +-----------+  next   +-----------+  next
+//!        | slot 357  | ------> | timer 709 | ------> | timer 704 | ------> (the slot)
+//!        | time: min |         | deadline  |         | deadline  |
+//!        +-----------+ <------ +-----------+ <------ +-----------+
+//!              |      previous              previous       ^
+//!              '-------------------------------------------'
+//!                previous: where the next timer is appended
+//! ```
+//!
+//! A slot is the link that closes the ring of its timers. So no timer is without neighbours, neither
+//! insertion nor removal has a special case at the ends, and the last timer of a slot, which has the
+//! slot on both sides, tells by that which slot becomes empty.
+
+use super::NEVER;
+
+/// Bits of a digit.
+const DIGIT_BITS: u32 = 6;
+/// Slots of a level: the values of a digit.
+pub(super) const SLOTS: usize = 1 << DIGIT_BITS;
+/// Digits of a time.
+pub(super) const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
+const LEVELS_MAX: usize = 16;
+
+/// Index of the first link that is a timer.
+pub(super) const FIRST_TIMER: u32 = (LEVELS * SLOTS) as u32;
+/// The most timers there may be: their indices fit 32 bits.
+pub(super) const TIMERS_MAX: usize = (u32::MAX - FIRST_TIMER) as usize;
+
+/// The slots, the rings of timers that they hold, and what is needed to find the right one.
+pub(super) struct Wheel {
+    /// All deadlines are placed relative to this time. It only grows, and not beyond a deadline that
+    /// hasn't been taken off the wheel.
+    pub(super) elapsed: u64,
+    /// Which levels have a slot in use: bit `n` for level `n`.
+    pub(super) levels: u32,
+    /// Which slots of a level are in use, that is, hold a timer.
+    pub(super) occupied: [u64; LEVELS_MAX],
+    /// The slots, level by level, then the timers.
+    pub(super) links: Vec<Link>,
+}
+
+/// A link of a ring: a slot or a timer. One that is linked to itself is alone: an empty slot, or a
+/// timer that no slot holds.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    /// A timer's deadline. A slot's `min`: no deadline in the ring is earlier; `NEVER` if empty.
+    pub(super) time: u64,
+    pub(super) previous: u32,
+    pub(super) next: u32,
+}
+
+impl Link {
+    const fn alone(index: u32, time: u64) -> Link {
+        Link {
+            time,
+            previous: index,
+            next: index,
+        }
+    }
+}
+
+impl Wheel {
+    pub(super) fn new() -> Wheel {
+        let links = (0..FIRST_TIMER)
+            .map(|slot| Link::alone(slot, NEVER))
+            .collect();
+        Wheel {
+            elapsed: 0,
+            levels: 0,
+            occupied: [0; LEVELS_MAX],
+            links,
+        }
+    }
+
+    /// Makes room for one more timer, the next by index. It is alone for now.
+    pub(super) fn grow(&mut self) {
+        self.links.push(Link::alone(self.links.len() as u32, NEVER));
+    }
+
+    /// The first slot in use: no deadline elsewhere is earlier than one of its own.
+    #[inline]
+    pub(super) fn first(&self) -> Option<u32> {
+        if self.levels == 0 {
+            return None;
+        }
+        let level = self.levels.trailing_zeros();
+        let digit = self.occupied[level as usize].trailing_zeros();
+        Some(level << DIGIT_BITS | digit)
+    }
+
+    /// The deadline of a timer, or the lower bound of those in a slot.
+    #[inline]
+    pub(super) fn time(&self, index: u32) -> u64 {
+        self.links[index as usize].time
+    }
+
+    /// The timer after this one; the slot after the last.
+    #[inline]
+    pub(super) fn next(&self, index: u32) -> u32 {
+        self.links[index as usize].next
+    }
+
+    /// The last time that falls into a slot: the digits above are those of `elapsed`.
+    pub(super) fn end(&self, slot: u32) -> u64 {
+        let (level, digit) = (slot >> DIGIT_BITS, u64::from(slot) % SLOTS as u64);
+        let shift = level * DIGIT_BITS;
+        let below = (1 << shift) - 1;
+        let above = !((SLOTS as u64 - 1) << shift | below);
+        self.elapsed & above | digit << shift | below
+    }
+
+    /// Lets the wheel's time move on to `time`, unless it is there already.
+    ///
+    /// No slot in use may begin at `time` or before: its timers would be in the wrong place.
+    #[inline]
+    pub(super) fn advance(&mut self, time: u64) {
+        self.elapsed = self.elapsed.max(time);
+    }
+
+    /// Puts a timer that no slot holds into the slot where its deadline belongs, behind the others.
+    #[inline]
+    pub(super) fn insert(&mut self, index: u32, deadline: u64) {
+        let slot = self.place(deadline);
+        // Without asking whether the slot is empty: that would cost more than to do it again.
+        self.levels |= 1 << level_of(slot);
+        self.occupied[level_of(slot)] |= bit_of(slot);
+        let ring = &mut self.links[slot as usize];
+        ring.time = ring.time.min(deadline);
+        let last = std::mem::replace(&mut ring.previous, index);
+        self.links[last as usize].next = index;
+        self.links[index as usize] = Link {
+            time: deadline,
+            previous: last,
+            next: slot,
+        };
+    }
+
+    /// Takes a timer out of its slot.
+    #[inline]
+    pub(super) fn remove(&mut self, index: u32) {
+        let Link { previous, next, .. } = self.links[index as usize];
+        self.links[previous as usize].next = next;
+        self.links[next as usize].previous = previous;
+        if previous == next {
+            self.vacated(next);
+        }
+    }
+
+    /// Takes all timers out of a slot, and returns the first; the others are found by `next`.
+    pub(super) fn take(&mut self, slot: u32) -> u32 {
+        let ring = &mut self.links[slot as usize];
+        let first = ring.next;
+        (ring.previous, ring.next) = (slot, slot);
+        self.vacated(slot);
+        first
+    }
+
+    /// Notes that a slot has become empty.
+    #[inline]
+    fn vacated(&mut self, slot: u32) {
+        let level = level_of(slot);
+        self.occupied[level] &= !bit_of(slot);
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+        self.links[slot as usize].time = NEVER;
+    }
+
+    /// Makes all slots empty and all timers alone.
+    pub(super) fn clear(&mut self) {
+        self.levels = 0;
+        self.occupied = [0; LEVELS_MAX];
+        for (index, link) in self.links.iter_mut().enumerate() {
+            *link = Link::alone(index as u32, NEVER);
+        }
+    }
+
+    /// The slot where a deadline belongs: that of the highest digit in which it differs from
+    /// `elapsed`.
+    #[inline]
+    pub(super) fn place(&self, deadline: u64) -> u32 {
+        let time = deadline.max(self.elapsed);
+        // The 1 stands for no difference at all, which is level 0 as well.
+        let highest = ((time ^ self.elapsed) | 1).leading_zeros() ^ 63;
+        let (level, shift) = PLACES[highest as usize];
+        u32::from(level) << DIGIT_BITS | (time >> (shift & 63)) as u32 % SLOTS as u32
+    }
+}
+
+const PLACES: [(u8, u8); 64] = {
+    let mut places = [(0, 0); 64];
+    let mut bit = 0;
+    while bit < 64 {
+        let level = bit / DIGIT_BITS;
+        places[bit as usize] = (level as u8, (level * DIGIT_BITS) as u8);
+        bit += 1;
+    }
+    places
+};
+
+#[inline]
+const fn level_of(slot: u32) -> usize {
+    (slot >> DIGIT_BITS) as usize % LEVELS_MAX
+}
+
+#[inline]
+const fn bit_of(slot: u32) -> u64 {
+    1 << (slot % SLOTS as u32)
+}
