@@ -32,10 +32,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// # Errors
 /// If no thread can be started and none is there.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let shared = Arc::new(Mutex::new(Outcome::<T> {
-        result: None,
-        waker: None,
-    }));
+    let shared = Arc::new(Mutex::new(Outcome::<T> { result: None, waker: None }));
     let outcome = Arc::clone(&shared);
     submit(Box::new(move || {
         let result = catch_unwind(AssertUnwindSafe(work));
@@ -76,11 +73,7 @@ struct Pool {
     idle: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool {
-    queue: VecDeque::new(),
-    threads: 0,
-    idle: 0,
-});
+static POOL: Mutex<Pool> = Mutex::new(Pool { queue: VecDeque::new(), threads: 0, idle: 0 });
 static WORK_CAME: Condvar = Condvar::new();
 
 /// What the locks here guard is whole at every moment, whoever panics.
@@ -92,10 +85,7 @@ fn submit(work: Work) -> io::Result<()> {
     let mut pool = lock(&POOL);
     // Those who are idle may be fewer than the work that is in line for them already.
     if pool.idle <= pool.queue.len() && pool.threads < THREADS_MAX {
-        match thread::Builder::new()
-            .name("whirligig-blocking".into())
-            .spawn(serve)
-        {
+        match thread::Builder::new().name("whirligig-blocking".into()).spawn(serve) {
             Ok(_) => pool.threads += 1,
             // Whoever is there will get to it.
             Err(_) if pool.threads > 0 => {}
@@ -118,9 +108,8 @@ fn serve() {
             continue;
         }
         pool.idle += 1;
-        let (woken, timeout) = WORK_CAME
-            .wait_timeout(pool, IDLE)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (woken, timeout) =
+            WORK_CAME.wait_timeout(pool, IDLE).unwrap_or_else(PoisonError::into_inner);
         pool = woken;
         pool.idle -= 1;
         if timeout.timed_out() && pool.queue.is_empty() {
@@ -148,9 +137,6 @@ mod tests {
     fn a_panic_goes_on_in_whoever_waits() {
         let joined =
             crate::run(async { crate::spawn(async { run(|| panic!("far away")).await }).await });
-        assert_eq!(
-            joined.unwrap().unwrap_err().to_string(),
-            "task panicked: far away"
-        );
+        assert_eq!(joined.unwrap().unwrap_err().to_string(), "task panicked: far away");
     }
 }

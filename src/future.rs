@@ -23,10 +23,8 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
         Running(Pin<Box<F>>),
         Done(F::Output),
     }
-    let mut parts: Vec<Part<F>> = futures
-        .into_iter()
-        .map(|future| Part::Running(Box::pin(future)))
-        .collect();
+    let mut parts: Vec<Part<F>> =
+        futures.into_iter().map(|future| Part::Running(Box::pin(future))).collect();
     poll_fn(|cx| {
         let mut all_done = true;
         for part in &mut parts {
@@ -37,11 +35,7 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
                 }
             }
         }
-        if all_done {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if all_done { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     let output = |part| match part {

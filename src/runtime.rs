@@ -124,12 +124,7 @@ impl Runtime {
         // Raising a counter fails only if it would overflow, and then the loop is awake.
         let executor = Executor::new(move || drop(notifier.notify()));
         let (polled, running) = (Cell::new(0), Cell::new(false));
-        Ok(Runtime {
-            executor,
-            reactor,
-            polled,
-            running,
-        })
+        Ok(Runtime { executor, reactor, polled, running })
     }
 
     /// Spawns a task; it is polled in the turns to come.
@@ -167,8 +162,7 @@ impl Runtime {
                     return output;
                 }
             }
-            self.polled
-                .set(self.polled.get() + self.executor.run_batch());
+            self.polled.set(self.polled.get() + self.executor.run_batch());
             if woken.woken.load(Ordering::Acquire) || self.executor.has_work() {
                 // The future itself counts as a poll, or it could keep the sockets waiting alone.
                 self.polled.set(self.polled.get() + 1);
@@ -209,10 +203,7 @@ impl Runtime {
         if self.executor.task_count() == 0 {
             return Ok(Turn::Done);
         }
-        let until = self
-            .reactor
-            .next_deadline()
-            .map(crate::time::Instant::from_nanos);
+        let until = self.reactor.next_deadline().map(crate::time::Instant::from_nanos);
         Ok(Turn::Idle { until })
     }
 
@@ -236,10 +227,7 @@ impl Runtime {
     }
 
     fn run_guard(&self) -> Restore<'_> {
-        assert!(
-            !self.running.get(),
-            "a runtime's turn does not go inside another of its own"
-        );
+        assert!(!self.running.get(), "a runtime's turn does not go inside another of its own");
         // A turn that ended idle left it parked.
         self.executor.unpark();
         Restore::set(&self.running)

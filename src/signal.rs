@@ -31,10 +31,7 @@ impl Signals {
         }
         let watched = Watched::adopt(sys::signal::descriptor()?)?;
         let count = |&signal| (signal, sys::signal::count(signal));
-        Ok(Signals {
-            watched,
-            seen: signals.iter().map(count).collect(),
-        })
+        Ok(Signals { watched, seen: signals.iter().map(count).collect() })
     }
 
     /// Waits for the next signal.
@@ -63,10 +60,7 @@ impl Signals {
             // The eventfd is never read: what is known of it is old, and only an edge is news. One
             // that comes after the look above is with the kernel still.
             self.watched.clear_readiness(Direction::Read);
-            ready!(
-                self.watched
-                    .poll_readiness(cx, Direction::Read, Readiness::READABLE)
-            )?;
+            ready!(self.watched.poll_readiness(cx, Direction::Read, Readiness::READABLE))?;
         }
     }
 }

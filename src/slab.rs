@@ -61,11 +61,7 @@ impl<T> Slab<T> {
     pub(crate) const RESERVED: u64 = (RETIRED as u64) << 32;
 
     pub(crate) const fn new() -> Slab<T> {
-        Slab {
-            slots: Vec::new(),
-            free: END,
-            len: 0,
-        }
+        Slab { slots: Vec::new(), free: END, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,10 +91,7 @@ impl<T> Slab<T> {
                 let index = u32::try_from(self.slots.len()).unwrap_or(END);
                 assert!(index != END, "a slab holds fewer than 2^32 values");
                 let key = Key::new(index, 0);
-                self.slots.push(Slot {
-                    generation: 0,
-                    content: Content::Full(make(key)),
-                });
+                self.slots.push(Slot { generation: 0, content: Content::Full(make(key)) });
                 key
             }
         };
@@ -108,20 +101,22 @@ impl<T> Slab<T> {
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.slots.get(key.slot()) {
-            Some(Slot {
-                generation,
-                content: Content::Full(value),
-            }) if *generation == key.generation() => Some(value),
+            Some(Slot { generation, content: Content::Full(value) })
+                if *generation == key.generation() =>
+            {
+                Some(value)
+            }
             _ => None,
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.slots.get_mut(key.slot()) {
-            Some(Slot {
-                generation,
-                content: Content::Full(value),
-            }) if *generation == key.generation() => Some(value),
+            Some(Slot { generation, content: Content::Full(value) })
+                if *generation == key.generation() =>
+            {
+                Some(value)
+            }
             _ => None,
         }
     }
@@ -130,11 +125,7 @@ impl<T> Slab<T> {
         self.get(key)?;
         let slot = &mut self.slots[key.slot()];
         slot.generation += 1;
-        let next = if slot.generation == RETIRED {
-            END
-        } else {
-            self.free
-        };
+        let next = if slot.generation == RETIRED { END } else { self.free };
         let content = mem::replace(&mut slot.content, Content::Free { next });
         if slot.generation != RETIRED {
             self.free = key.slot() as u32;
@@ -148,12 +139,10 @@ impl<T> Slab<T> {
 
     /// All values, in no particular order.
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.slots
-            .into_iter()
-            .filter_map(|slot| match slot.content {
-                Content::Full(value) => Some(value),
-                Content::Free { .. } => None,
-            })
+        self.slots.into_iter().filter_map(|slot| match slot.content {
+            Content::Full(value) => Some(value),
+            Content::Free { .. } => None,
+        })
     }
 
     /// All keys, in no particular order.
@@ -177,11 +166,7 @@ mod tests {
         assert_eq!(slab.get(first), Some(&"a"));
         assert_eq!(slab.remove(first), Some("a"));
         let second = slab.insert_with(|_| "b");
-        assert_eq!(
-            (first.slot(), slab.len()),
-            (second.slot(), 1),
-            "the slot is used again"
-        );
+        assert_eq!((first.slot(), slab.len()), (second.slot(), 1), "the slot is used again");
         assert_eq!(slab.get(first), None);
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&"b"));

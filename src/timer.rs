@@ -95,16 +95,17 @@ pub struct Timers<T> {
     slab: Slab<T>,
     /// The same, by deadline, `NEVER` excluded.
     wheel: Wheel,
-    /// What `expire` found due; empty between calls, kept for its memory.
+    /// What is due in the slot that is open; empty between calls, kept for its memory.
     batch: Vec<Due>,
 }
 
-/// A timer that is due: its deadline, its rank among the due (which breaks ties), where it is.
+/// A timer that is due: its deadline, its rank among those of its slot (which breaks ties), where
+/// it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     deadline: u64,
     rank: u32,
-    index: u32,
+    timer: u32,
 }
 
 impl<T> Timers<T> {
@@ -193,7 +194,8 @@ impl<T> Timers<T> {
     #[inline]
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        self.wheel.first().map(|slot| self.wheel.time(slot))
+        let min = self.wheel.time(self.wheel.first()?);
+        (min != NEVER).then_some(min)
     }
 
     /// Takes out the timers whose deadline is `now` or earlier and appends their payloads to `due`:
@@ -203,8 +205,10 @@ impl<T> Timers<T> {
     /// and nothing that has fired fires again.
     #[inline]
     pub fn expire(&mut self, now: u64, due: &mut Vec<T>) {
-        match self.next_deadline() {
-            Some(min) if min <= now => self.expire_some(now, due),
+        // The last of times is never.
+        let now = now.min(NEVER - 1);
+        match self.wheel.first() {
+            Some(slot) if self.wheel.time(slot) <= now => self.expire_some(now, due),
             Some(_) => {}
             // No place depends on the wheel's time, so it may catch up: what comes next is then
             // placed finely.
@@ -236,25 +240,23 @@ impl<T> Timers<T> {
             if self.wheel.time(slot) > now {
                 break;
             }
-            self.open(slot, now);
-        }
-        // Slots come in the order of time, but within a slot only insertion counts. The rank makes
-        // all elements different, so this sort is as good as a stable one, and allocates nothing.
-        if !self.batch.is_sorted() {
-            self.batch.sort_unstable();
-        }
-        due.reserve(self.batch.len());
-        for timer in self.batch.drain(..) {
-            due.extend(self.slab.take(timer.index));
+            self.open(slot, now, due);
         }
     }
 
-    /// Opens the first slot: what is due goes to the batch, the rest to the slots where it belongs
+    /// Opens the first slot: what is due is taken out, the rest goes to the slots where it belongs
     /// now that the wheel's time has come as close as it may.
-    fn open(&mut self, slot: u32, now: u64) {
+    fn open(&mut self, slot: u32, now: u64, due: &mut Vec<T>) {
         let mut timer = self.wheel.take(slot);
         // All that remains on the wheel is after this slot.
         self.wheel.advance(now.min(self.wheel.end(slot)));
+
+        if self.wheel.next(timer) == slot && self.wheel.time(timer) <= now {
+            // Nearly always so: there was just one timer in it.
+            due.extend(self.slab.take(timer - FIRST_TIMER));
+            return;
+        }
+        // Slots come in the order of time, but in a slot only insertion counts.
         while timer != slot {
             let (deadline, next) = (self.wheel.time(timer), self.wheel.next(timer));
             if deadline <= now {
@@ -262,12 +264,20 @@ impl<T> Timers<T> {
                 self.batch.push(Due {
                     deadline,
                     rank,
-                    index: timer - FIRST_TIMER,
+                    timer,
                 });
             } else {
                 self.wheel.insert(timer, deadline);
             }
             timer = next;
+        }
+        // The rank makes all elements different, so this sort is as good as a stable one, and it
+        // allocates nothing.
+        if !self.batch.is_sorted() {
+            self.batch.sort_unstable();
+        }
+        for Due { timer, .. } in self.batch.drain(..) {
+            due.extend(self.slab.take(timer - FIRST_TIMER));
         }
     }
 }

@@ -34,10 +34,7 @@ impl Inbox {
     pub(super) fn new(unpark: Box<dyn Fn() + Send + Sync>) -> Inbox {
         Inbox {
             state: AtomicU8::new(AWAKE),
-            tasks: Mutex::new(Tasks {
-                list: Vec::new(),
-                closed: false,
-            }),
+            tasks: Mutex::new(Tasks { list: Vec::new(), closed: false }),
             unpark,
         }
     }
@@ -79,16 +76,12 @@ impl Inbox {
 
     /// From awake to parked; false if notified.
     pub(super) fn park(&self) -> bool {
-        self.state
-            .compare_exchange(AWAKE, PARKED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.state.compare_exchange(AWAKE, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// From parked to awake; a notification stays.
     pub(super) fn unpark(&self) {
-        let _ = self
-            .state
-            .compare_exchange(PARKED, AWAKE, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.state.compare_exchange(PARKED, AWAKE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Refuses tasks from now on; false, and nothing is changed, if some are waiting.

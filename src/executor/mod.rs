@@ -55,10 +55,7 @@ impl Executor {
 
     /// The executor whose turn it is on this thread.
     pub(crate) fn current() -> Option<Rc<Executor>> {
-        CURRENT
-            .try_with(|current| current.borrow().clone())
-            .ok()
-            .flatten()
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
     /// Makes this the thread's current executor until the guard is dropped.
@@ -190,8 +187,6 @@ impl Schedule for Inbox {
 
     fn is_current(&self) -> bool {
         let is_own = |executor: &Rc<Executor>| std::ptr::eq(Arc::as_ptr(executor.inbox()), self);
-        CURRENT
-            .try_with(|current| current.borrow().as_ref().is_some_and(is_own))
-            .unwrap_or(false)
+        CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(is_own)).unwrap_or(false)
     }
 }

@@ -113,13 +113,7 @@ impl BodyDecoder {
             Framing::UntilClose => (State::UntilClose, 0),
         };
         let allowance = body_bytes_max;
-        Ok(BodyDecoder {
-            state,
-            remaining,
-            allowance,
-            extension_bytes: 0,
-            trailer_bytes: 0,
-        })
+        Ok(BodyDecoder { state, remaining, allowance, extension_bytes: 0, trailer_bytes: 0 })
     }
 
     /// Whether the body is complete.
@@ -145,11 +139,7 @@ impl BodyDecoder {
             State::Failed(error) => Err(error),
         };
         match decoded {
-            Ok((consumed, data)) => Ok(Decoded {
-                consumed,
-                data,
-                done: self.is_done(),
-            }),
+            Ok((consumed, data)) => Ok(Decoded { consumed, data, done: self.is_done() }),
             Err(error) => {
                 self.state = State::Failed(error);
                 Err(error)

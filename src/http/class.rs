@@ -125,10 +125,7 @@ const HIGHS: u64 = ONES << 7;
 
 #[inline]
 fn word_at(bytes: &[u8], from: usize) -> Option<u64> {
-    bytes
-        .get(from..)?
-        .first_chunk()
-        .map(|word| u64::from_le_bytes(*word))
+    bytes.get(from..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
 }
 
 #[inline]

@@ -77,10 +77,7 @@ pub(super) struct HeaderScan {
 
 impl HeaderScan {
     pub(super) fn starting_at(position: usize) -> HeaderScan {
-        HeaderScan {
-            position,
-            ..HeaderScan::default()
-        }
+        HeaderScan { position, ..HeaderScan::default() }
     }
 
     /// Scans to the end of the head and returns the index after it.
@@ -221,12 +218,7 @@ impl HeaderScan {
         }
         let mut chunked = self.facts.chunked;
         for coding in self.value_list(head) {
-            let name = trim(
-                coding
-                    .split(|&byte| byte == b';')
-                    .next()
-                    .unwrap_or_default(),
-            );
+            let name = trim(coding.split(|&byte| byte == b';').next().unwrap_or_default());
             let is_chunked = name.eq_ignore_ascii_case(b"chunked");
             // Nothing may follow `chunked`, and `chunked` takes no parameters.
             if chunked || !is_token(name) || (is_chunked && coding.len() > name.len()) {
@@ -245,9 +237,7 @@ impl HeaderScan {
     /// may be empty.
     fn value_list<'a>(&self, head: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (start, end) = self.value(head);
-        slice(head, start, end)
-            .split(|&byte| byte == b',')
-            .map(trim)
+        slice(head, start, end).split(|&byte| byte == b',').map(trim)
     }
 
     /// Where the value of the line just scanned starts and ends, without white space around it.
@@ -321,8 +311,7 @@ impl<'a> Headers<'a> {
     /// The first value of the header called `name`, whatever its case.
     #[must_use]
     pub fn value_of(mut self, name: &str) -> Option<&'a [u8]> {
-        self.find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 

@@ -21,11 +21,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 16 KiB of head, 8 KiB of target, 100 header lines.
     fn default() -> Limits {
-        Limits {
-            head_bytes_max: 16 * 1024,
-            target_bytes_max: 8 * 1024,
-            headers_max: 100,
-        }
+        Limits { head_bytes_max: 16 * 1024, target_bytes_max: 8 * 1024, headers_max: 100 }
     }
 }
 

@@ -15,11 +15,7 @@ pub struct PercentError {
 
 impl fmt::Display for PercentError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "no two hexadecimal digits after the % at byte {}",
-            self.position
-        )
+        write!(formatter, "no two hexadecimal digits after the % at byte {}", self.position)
     }
 }
 
@@ -100,28 +96,15 @@ mod tests {
     #[test]
     fn text_without_a_percent_sign_is_borrowed() {
         let decoded = percent_decode("plain+text");
-        assert!(matches!(
-            decoded,
-            Ok(std::borrow::Cow::Borrowed(b"plain+text"))
-        ));
+        assert!(matches!(decoded, Ok(std::borrow::Cow::Borrowed(b"plain+text"))));
     }
 
     #[test]
     fn a_percent_sign_without_two_digits_is_refused_where_it_stands() {
-        for (text, position) in [
-            ("%", 0),
-            ("a%", 1),
-            ("a%4", 1),
-            ("%41%zz", 3),
-            ("%4g", 0),
-            ("%%41", 0),
-            ("%+1", 0),
-        ] {
-            assert_eq!(
-                percent_decode(text),
-                Err(PercentError { position }),
-                "{text}"
-            );
+        for (text, position) in
+            [("%", 0), ("a%", 1), ("a%4", 1), ("%41%zz", 3), ("%4g", 0), ("%%41", 0), ("%+1", 0)]
+        {
+            assert_eq!(percent_decode(text), Err(PercentError { position }), "{text}");
         }
     }
 
@@ -129,15 +112,8 @@ mod tests {
     fn every_byte_comes_back_from_its_encoding() {
         let every_byte: Vec<u8> = (0..=255).collect();
         let encoded = percent_encode(&every_byte);
-        assert!(
-            encoded
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"/?#".contains(&byte))
-        );
+        assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#".contains(&byte)));
         assert_eq!(percent_decode(&encoded).as_deref(), Ok(&every_byte[..]));
-        assert_eq!(
-            percent_decode(&encoded.to_lowercase()).map(|d| d.len()),
-            Ok(256)
-        );
+        assert_eq!(percent_decode(&encoded.to_lowercase()).map(|d| d.len()), Ok(256));
     }
 }

@@ -87,14 +87,7 @@ impl<'a> Request<'a> {
     /// Appends the head to `out` as it would be sent: what is parsed from that is this request again,
     /// without leading empty lines and the white space around values.
     pub fn write_back(&self, out: &mut Vec<u8>) {
-        for part in [
-            self.method.as_str(),
-            " ",
-            self.target,
-            " ",
-            self.version.as_str(),
-            "\r\n",
-        ] {
+        for part in [self.method.as_str(), " ", self.target, " ", self.version.as_str(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         super::write::write_lines(out, self.headers());
@@ -104,12 +97,7 @@ impl<'a> Request<'a> {
     fn parts(&self) -> Parts<'a> {
         // The parser refused targets without a form; for those this would be the fallback.
         let (form, authority, query) = (TargetForm::Origin, None, None);
-        let whole = Parts {
-            form,
-            authority,
-            path: self.target,
-            query,
-        };
+        let whole = Parts { form, authority, path: self.target, query };
         Parts::of(self.method, self.target).unwrap_or(whole)
     }
 }
@@ -218,10 +206,8 @@ impl RequestParser {
             self.place = Place::Headers;
         }
         let head_bytes =
-            self.headers
-                .advance(head, limits.headers_max, Side::Request, self.version)?;
-        self.request(head, method, target, head_bytes)
-            .map_err(Stop::Refused)
+            self.headers.advance(head, limits.headers_max, Side::Request, self.version)?;
+        self.request(head, method, target, head_bytes).map_err(Stop::Refused)
     }
 
     fn skip_empty_lines(&mut self, head: &[u8]) -> Result<(), Stop> {

@@ -112,10 +112,7 @@ impl ResponseParser {
     /// A parser at the start of a response to a request of the kind `kind`.
     #[must_use]
     pub fn new(kind: RequestKind) -> ResponseParser {
-        ResponseParser {
-            kind,
-            ..ResponseParser::default()
-        }
+        ResponseParser { kind, ..ResponseParser::default() }
     }
 
     /// Looks at `buffer`, which starts where the response should start, for a whole head.
@@ -168,8 +165,7 @@ impl ResponseParser {
             self.place = Place::Headers;
         }
         let head_bytes =
-            self.headers
-                .advance(head, limits.headers_max, Side::Response, self.version)?;
+            self.headers.advance(head, limits.headers_max, Side::Response, self.version)?;
         Ok(self.response(head, head_bytes))
     }
 

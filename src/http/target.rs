@@ -41,20 +41,11 @@ impl<'a> Parts<'a> {
         }
         if target.starts_with('/') {
             let (path, query) = split_query(target);
-            return Some(Parts {
-                form: TargetForm::Origin,
-                authority: None,
-                path,
-                query,
-            });
+            return Some(Parts { form: TargetForm::Origin, authority: None, path, query });
         }
         if target == "*" {
-            let parts = Parts {
-                form: TargetForm::Asterisk,
-                authority: None,
-                path: "*",
-                query: None,
-            };
+            let parts =
+                Parts { form: TargetForm::Asterisk, authority: None, path: "*", query: None };
             return (method == Method::Options).then_some(parts);
         }
         let (scheme, rest) = target.split_once("://")?;
@@ -70,12 +61,7 @@ impl<'a> Parts<'a> {
             ("", _) => "/",
             (path, _) => path,
         };
-        Some(Parts {
-            form: TargetForm::Absolute,
-            authority: Some(authority),
-            path,
-            query,
-        })
+        Some(Parts { form: TargetForm::Absolute, authority: Some(authority), path, query })
     }
 }
 
@@ -106,14 +92,10 @@ fn is_authority_with_port(bytes: &[u8]) -> bool {
 /// Splits at the colon before the port, which is not one of those inside an IPv6 address.
 fn split_port(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let host_end = match bytes.first() {
-        Some(b'[') => bytes
-            .iter()
-            .position(|&byte| byte == b']')
-            .map_or(bytes.len(), |end| end + 1),
-        _ => bytes
-            .iter()
-            .position(|&byte| byte == b':')
-            .unwrap_or(bytes.len()),
+        Some(b'[') => {
+            bytes.iter().position(|&byte| byte == b']').map_or(bytes.len(), |end| end + 1)
+        }
+        _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
     };
     match bytes.split_at_checked(host_end) {
         Some((host, [b':', port @ ..])) => (host, Some(port)),
@@ -150,9 +132,7 @@ fn is_port(port: &[u8]) -> bool {
 
 fn is_scheme(scheme: &[u8]) -> bool {
     scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme
-            .iter()
-            .all(|&byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        && scheme.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {

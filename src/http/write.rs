@@ -62,20 +62,9 @@ pub fn write_request_head(
     if framing == Framing::UntilClose {
         return Err(WriteError::Framing);
     }
-    check_headers(
-        head.headers,
-        &["host", "content-length", "transfer-encoding"],
-    )?;
-    let line = [
-        head.method.as_str(),
-        " ",
-        head.target,
-        " HTTP/1.1\r\nHost: ",
-        head.host,
-        "\r\n",
-    ];
-    line.into_iter()
-        .for_each(|part| out.extend_from_slice(part.as_bytes()));
+    check_headers(head.headers, &["host", "content-length", "transfer-encoding"])?;
+    let line = [head.method.as_str(), " ", head.target, " HTTP/1.1\r\nHost: ", head.host, "\r\n"];
+    line.into_iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     write_rest_of_head(out, head.headers, framing, head.connection);
     Ok(())
 }
@@ -192,11 +181,7 @@ pub fn write_refusal(out: &mut Vec<u8>, error: ParseError) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(out, u64::from(error.status()));
     let length = reason.len() as u64 + 1;
-    for part in [
-        " ",
-        reason_phrase(error.status()),
-        "\r\nContent-Type: text/plain\r\n",
-    ] {
+    for part in [" ", reason_phrase(error.status()), "\r\nContent-Type: text/plain\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     write_rest_of_head(out, &[], Framing::Length(length), Connection::Close);
@@ -225,10 +210,7 @@ fn check_headers(headers: &[(&str, &str)], reserved: &[&str]) -> Result<(), Writ
         if !is_token(name.as_bytes()) {
             return Err(WriteError::HeaderName);
         }
-        if reserved
-            .iter()
-            .any(|reserved| name.eq_ignore_ascii_case(reserved))
-        {
+        if reserved.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return Err(WriteError::ReservedHeader);
         }
         if !is_value(value.as_bytes()) {
@@ -244,12 +226,7 @@ fn write_rest_of_head(
     framing: Framing,
     connection: Connection,
 ) {
-    write_lines(
-        out,
-        headers
-            .iter()
-            .map(|&(name, value)| (name, value.as_bytes())),
-    );
+    write_lines(out, headers.iter().map(|&(name, value)| (name, value.as_bytes())));
     out.extend_from_slice(match connection {
         Connection::Unsaid => b"",
         Connection::KeepAlive => b"Connection: keep-alive\r\n",

@@ -22,12 +22,7 @@ impl<S: AsyncRead> BufReader<S> {
 
     /// A buffer of `capacity` bytes, but at least one.
     pub fn with_capacity(capacity: usize, stream: S) -> BufReader<S> {
-        BufReader {
-            stream,
-            buffer: vec![0; capacity.max(1)].into(),
-            start: 0,
-            end: 0,
-        }
+        BufReader { stream, buffer: vec![0; capacity.max(1)].into(), start: 0, end: 0 }
     }
 
     /// What is in the buffer; empty before the first read and at the end of the stream.
@@ -127,11 +122,7 @@ mod tests {
                     lines.push(String::from_utf8(line).unwrap());
                 }
             });
-            assert_eq!(
-                lines.unwrap(),
-                ["one\n", "two\r\n", "\n", "last"],
-                "{capacity}"
-            );
+            assert_eq!(lines.unwrap(), ["one\n", "two\r\n", "\n", "last"], "{capacity}");
         }
     }
 

@@ -37,26 +37,13 @@ impl std::error::Error for CallError {
 /// Says of an error which call it came from; its kind stays.
 #[cold]
 pub(crate) fn during(call: &'static str, on: impl Display, error: io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        CallError {
-            call,
-            on: on.to_string(),
-            error,
-        },
-    )
+    io::Error::new(error.kind(), CallError { call, on: on.to_string(), error })
 }
 
 /// The system's error number (`errno(3)`), also of errors that say which call they came from.
 #[must_use]
 pub fn os_error(error: &io::Error) -> Option<i32> {
-    let inner = || {
-        error
-            .get_ref()?
-            .downcast_ref::<CallError>()?
-            .error
-            .raw_os_error()
-    };
+    let inner = || error.get_ref()?.downcast_ref::<CallError>()?.error.raw_os_error();
     error.raw_os_error().or_else(inner)
 }
 
@@ -69,10 +56,7 @@ mod tests {
         let error = during("connect", "127.0.0.1:1", io::Error::from_raw_os_error(111));
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(os_error(&error), Some(111));
-        assert!(
-            error.to_string().starts_with("connect 127.0.0.1:1: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("connect 127.0.0.1:1: "), "{error}");
         assert_eq!(os_error(&io::ErrorKind::Other.into()), None);
     }
 }

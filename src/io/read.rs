@@ -30,11 +30,7 @@ pub trait AsyncRead {
     where
         Self: Sized,
     {
-        Read {
-            stream: self,
-            buffer,
-            waiting: false,
-        }
+        Read { stream: self, buffer, waiting: false }
     }
 
     /// Fills the whole buffer.

@@ -42,11 +42,7 @@ pub trait AsyncWrite {
     where
         Self: Sized,
     {
-        Write {
-            stream: self,
-            bytes,
-            waiting: false,
-        }
+        Write { stream: self, bytes, waiting: false }
     }
 
     /// Writes all of `bytes`.

@@ -64,10 +64,7 @@ impl Addresses for (&str, u16) {
     /// The host may be an IPv6 address in brackets.
     fn target(self) -> io::Result<Target> {
         let (host, port) = self;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return (ip, port).target();
         }
@@ -86,6 +83,8 @@ impl Addresses for &str {
         }
         let parts = self.rsplit_once(':');
         let parsed = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        // Without brackets nobody can tell where an IPv6 address ends and the port begins.
+        let parsed = parsed.filter(|(host, _)| !host.contains(':') || host.starts_with('['));
         let Some((host, port)) = parsed else {
             let message = format!("{self:?} is not of the form HOST:PORT");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -117,18 +116,13 @@ impl Addresses for &String {
 pub async fn resolve(target: impl Addresses) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = match target.target()? {
         Target::Known(addresses) if addresses.is_empty() => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "no address was given",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address was given"));
         }
         Target::Known(addresses) => return Ok(addresses),
         Target::Named(host, port) => (host, port),
     };
     let (kernel, name) = (current_kernel(), host.clone());
-    let found = blocking::run(move || kernel.resolve(&name, port))
-        .await
-        .and_then(|found| found);
+    let found = blocking::run(move || kernel.resolve(&name, port)).await.and_then(|found| found);
     match found {
         Ok(addresses) if addresses.is_empty() => {
             Err(during("resolve", host, io::ErrorKind::NotFound.into()))
@@ -150,31 +144,14 @@ mod tests {
         assert_eq!(("[::1]", 80).target().unwrap(), known("[::1]:80"));
         let named = Target::Named("localhost".into(), 0);
         assert_eq!("localhost:0".target().unwrap(), named);
-        for text in [
-            "",
-            ":80",
-            "host",
-            "host:",
-            "host:65536",
-            "a b:1",
-            "::1:80",
-            "[x]:1",
-        ] {
-            assert_eq!(
-                text.target().unwrap_err().kind(),
-                io::ErrorKind::InvalidInput,
-                "{text}"
-            );
+        for text in ["", ":80", "host", "host:", "host:65536", "a b:1", "::1:80", "[x]:1"] {
+            assert_eq!(text.target().unwrap_err().kind(), io::ErrorKind::InvalidInput, "{text}");
         }
     }
 
     #[test]
     fn localhost_is_found_while_the_loop_goes_on() {
         let found = crate::run(resolve("localhost:7")).unwrap().unwrap();
-        assert!(
-            found
-                .iter()
-                .all(|address| address.ip().is_loopback() && address.port() == 7)
-        );
+        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 7));
     }
 }

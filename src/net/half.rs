@@ -27,10 +27,7 @@ pub(super) fn split(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
 
 pub(super) fn into_split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     let stream = Rc::new(stream);
-    (
-        OwnedReadHalf(Rc::clone(&stream)),
-        OwnedWriteHalf(Some(stream)),
-    )
+    (OwnedReadHalf(Rc::clone(&stream)), OwnedWriteHalf(Some(stream)))
 }
 
 /// The reading half that [`TcpStream::split`] lends.
@@ -56,9 +53,7 @@ pub struct OwnedWriteHalf(
 
 impl OwnedWriteHalf {
     fn stream(&self) -> &TcpStream {
-        self.0
-            .as_ref()
-            .expect("only `reunite` takes it, and the half with it")
+        self.0.as_ref().expect("only `reunite` takes it, and the half with it")
     }
 
     /// Puts the stream together again.
@@ -66,10 +61,7 @@ impl OwnedWriteHalf {
     /// # Errors
     /// Both halves, if they are of two streams.
     pub fn reunite(mut self, read: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
-        let same = self
-            .0
-            .as_ref()
-            .is_some_and(|stream| Rc::ptr_eq(stream, &read.0));
+        let same = self.0.as_ref().is_some_and(|stream| Rc::ptr_eq(stream, &read.0));
         if !same {
             return Err(ReuniteError(read, self));
         }

@@ -63,10 +63,7 @@ impl TcpListener {
     /// Out of descriptors or memory: the connection stays queued, and the next call tries again at
     /// once, so wait a little before it ([`is_exhaustion`](crate::sys::is_exhaustion) tells).
     pub fn accept(&self) -> Accept<'_> {
-        Accept {
-            listener: self,
-            number: None,
-        }
+        Accept { listener: self, number: None }
     }
 
     fn poll_accept(
@@ -75,13 +72,9 @@ impl TcpListener {
         number: &mut Option<u64>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accepted = self
-                .watched
-                .poll_shared_call(cx, Direction::Read, number, |listener| {
-                    listener
-                        .accept()
-                        .map(|accepted| (accepted, After::MayBeMore))
-                });
+            let accepted = self.watched.poll_shared_call(cx, Direction::Read, number, |listener| {
+                listener.accept().map(|accepted| (accepted, After::MayBeMore))
+            });
             return Poll::Ready(match ready!(accepted) {
                 Ok((descriptor, peer)) => Ok((TcpStream::new(Watched::new(descriptor)), peer)),
                 Err(error) if is_connection_error(&error) => continue,

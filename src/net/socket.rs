@@ -51,15 +51,12 @@ impl TcpSocket {
     }
 
     fn new(family: Family) -> io::Result<TcpSocket> {
-        let descriptor = current_kernel()
-            .socket(family)
-            .map_err(|error| during("socket", "tcp", error))?;
+        let descriptor =
+            current_kernel().socket(family).map_err(|error| during("socket", "tcp", error))?;
         if family == Family::V6 {
             descriptor.set_option(SocketOption::V6Only, 1)?;
         }
-        Ok(TcpSocket {
-            watched: Watched::new(descriptor),
-        })
+        Ok(TcpSocket { watched: Watched::new(descriptor) })
     }
 
     /// A socket for the family of `address`.
@@ -94,10 +91,7 @@ impl TcpSocket {
     /// # Errors
     /// None that a caller can cause.
     pub fn set_send_buffer(&self, bytes: u32) -> io::Result<()> {
-        self.set(
-            SocketOption::SendBuffer,
-            i32::try_from(bytes).unwrap_or(i32::MAX),
-        )
+        self.set(SocketOption::SendBuffer, i32::try_from(bytes).unwrap_or(i32::MAX))
     }
 
     /// Bytes of the receive buffer; as [`set_send_buffer`](TcpSocket::set_send_buffer).
@@ -105,10 +99,7 @@ impl TcpSocket {
     /// # Errors
     /// None that a caller can cause.
     pub fn set_receive_buffer(&self, bytes: u32) -> io::Result<()> {
-        self.set(
-            SocketOption::ReceiveBuffer,
-            i32::try_from(bytes).unwrap_or(i32::MAX),
-        )
+        self.set(SocketOption::ReceiveBuffer, i32::try_from(bytes).unwrap_or(i32::MAX))
     }
 
     /// Gives the socket an address of this machine; port 0 picks a free one.
@@ -116,10 +107,7 @@ impl TcpSocket {
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` and the others of `bind(2)`.
     pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.watched
-            .descriptor()
-            .bind(address)
-            .map_err(|error| during("bind", address, error))
+        self.watched.descriptor().bind(address).map_err(|error| during("bind", address, error))
     }
 
     /// Listens, with a queue of at most `backlog` connections that nobody has accepted.
@@ -169,8 +157,6 @@ impl TcpSocket {
         let socket = TcpSocket::for_address(&address)?;
         socket.set_reuse_address(true)?;
         socket.bind(address)?;
-        socket
-            .listen(BACKLOG)
-            .map_err(|error| during("listen", address, error))
+        socket.listen(BACKLOG).map_err(|error| during("listen", address, error))
     }
 }

@@ -24,9 +24,8 @@ pub struct TcpStream {
 }
 
 /// What is known of a stream whose peer sends no more, or that is broken.
-const CLOSED: Readiness = Readiness::READ_CLOSED
-    .union(Readiness::WRITE_CLOSED)
-    .union(Readiness::ERROR);
+const CLOSED: Readiness =
+    Readiness::READ_CLOSED.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR);
 
 impl TcpStream {
     pub(super) fn new(watched: Watched) -> TcpStream {
@@ -84,10 +83,7 @@ impl TcpStream {
     }
 
     async fn when(&mut self, direction: Direction, wanted: Readiness) -> io::Result<()> {
-        let waiting = half::Waiting {
-            watched: &self.watched,
-            direction,
-        };
+        let waiting = half::Waiting { watched: &self.watched, direction };
         poll_fn(|cx| waiting.watched.poll_readiness(cx, direction, wanted)).await
     }
 
@@ -97,9 +93,7 @@ impl TcpStream {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.watched.poll_call(cx, Direction::Read, |socket| {
-            socket
-                .recv(buffer)
-                .map(|count| (count, after(count, buffer.len())))
+            socket.recv(buffer).map(|count| (count, after(count, buffer.len())))
         })
     }
 
@@ -109,9 +103,7 @@ impl TcpStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.watched.poll_call(cx, Direction::Write, |socket| {
-            socket
-                .send(bytes)
-                .map(|count| (count, after(count, bytes.len())))
+            socket.send(bytes).map(|count| (count, after(count, bytes.len())))
         })
     }
 
@@ -138,9 +130,7 @@ impl TcpStream {
         let room = buffers.iter().map(|buffer| buffer.len()).sum();
         poll_fn(|cx| {
             self.watched.poll_call(cx, Direction::Read, |socket| {
-                socket
-                    .recv_vectored(buffers)
-                    .map(|count| (count, after(count, room)))
+                socket.recv_vectored(buffers).map(|count| (count, after(count, room)))
             })
         })
         .await
@@ -156,9 +146,7 @@ impl TcpStream {
         let all = buffers.iter().map(|buffer| buffer.len()).sum();
         poll_fn(|cx| {
             self.watched.poll_call(cx, Direction::Write, |socket| {
-                socket
-                    .send_vectored(buffers)
-                    .map(|count| (count, after(count, all)))
+                socket.send_vectored(buffers).map(|count| (count, after(count, all)))
             })
         })
         .await
@@ -264,11 +252,7 @@ impl TcpStream {
 
     fn hops(&self) -> io::Result<SocketOption> {
         let v4 = self.local_addr()?.is_ipv4();
-        Ok(if v4 {
-            SocketOption::Ttl
-        } else {
-            SocketOption::HopLimit
-        })
+        Ok(if v4 { SocketOption::Ttl } else { SocketOption::HopLimit })
     }
 
     /// How many hops a packet may take.
@@ -336,11 +320,7 @@ impl TcpStream {
 /// for the end of the stream and for an empty buffer.
 #[inline]
 fn after(count: usize, asked: usize) -> After {
-    if count > 0 && count < asked {
-        After::Short
-    } else {
-        After::MayBeMore
-    }
+    if count > 0 && count < asked { After::Short } else { After::MayBeMore }
 }
 
 impl AsyncRead for TcpStream {

@@ -86,10 +86,7 @@ impl Reactor {
 
     /// The reactor whose runtime's turn it is on this thread.
     pub(crate) fn current() -> Option<Rc<Reactor>> {
-        CURRENT
-            .try_with(|current| current.borrow().clone())
-            .ok()
-            .flatten()
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
     /// Makes this the thread's current reactor until the guard is dropped.
@@ -130,9 +127,9 @@ impl Reactor {
         let timeout = match (wait, self.next_deadline()) {
             (Wait::No, _) => Some(Duration::ZERO),
             (Wait::UntilEvent, None) => None,
-            (Wait::UntilEvent, Some(deadline)) => Some(Duration::from_nanos(
-                deadline.saturating_sub(self.kernel.now()),
-            )),
+            (Wait::UntilEvent, Some(deadline)) => {
+                Some(Duration::from_nanos(deadline.saturating_sub(self.kernel.now())))
+            }
         };
         let mut woken = self.woken.take();
         let mut buffer = self.buffer.borrow_mut();
@@ -203,9 +200,7 @@ impl Reactor {
             Rc::clone(source.insert(Rc::new(Source::new(key, direction.interest()))))
         });
         let source = source.expect("the slab makes the value it was asked to");
-        let added = self
-            .epoll
-            .add(descriptor, direction.interest().edge().bits(), key.bits());
+        let added = self.epoll.add(descriptor, direction.interest().edge().bits(), key.bits());
         if let Err(error) = added {
             self.sources.borrow_mut().remove(key);
             return Err(error);
@@ -222,8 +217,7 @@ impl Reactor {
     ) -> io::Result<()> {
         let interest = source.interest().union(direction.interest());
         if interest != source.interest() {
-            self.epoll
-                .modify(descriptor, interest.edge().bits(), source.key().bits())?;
+            self.epoll.modify(descriptor, interest.edge().bits(), source.key().bits())?;
             source.set_interest(interest);
         }
         Ok(())

@@ -74,9 +74,7 @@ impl Watched {
 
     #[inline]
     pub(crate) fn descriptor(&self) -> &Descriptor {
-        self.descriptor
-            .as_ref()
-            .expect("only `into_descriptor` takes it, and all of this with it")
+        self.descriptor.as_ref().expect("only `into_descriptor` takes it, and all of this with it")
     }
 
     /// The descriptor alone, no longer registered.
@@ -189,24 +187,19 @@ impl Watched {
     /// The source, watched for `direction`, of the runtime whose turn it is.
     fn source_for(&self, direction: Direction) -> io::Result<&Source> {
         let Some(current) = Reactor::current() else {
-            return Err(io::Error::other(
-                "waiting for a descriptor takes a runtime's turn",
-            ));
+            return Err(io::Error::other("waiting for a descriptor takes a runtime's turn"));
         };
         let registration = match self.registration.get() {
             Some(registration) => registration,
             None => {
                 let source = current.register(self.descriptor(), direction)?;
                 let reactor = Rc::downgrade(&current);
-                self.registration
-                    .get_or_init(|| Registration { reactor, source })
+                self.registration.get_or_init(|| Registration { reactor, source })
             }
         };
         // The reactor is alive, so another's address can't be the same.
         if !std::ptr::eq(registration.reactor.as_ptr(), Rc::as_ptr(&current)) {
-            return Err(io::Error::other(
-                "the descriptor belongs to another runtime",
-            ));
+            return Err(io::Error::other("the descriptor belongs to another runtime"));
         }
         current.widen(self.descriptor(), &registration.source, direction)?;
         Ok(&registration.source)

@@ -29,10 +29,7 @@ const V6_LENGTH: u32 = 28;
 impl RawAddress {
     /// Room for the kernel to write an address to.
     pub(in crate::sys) fn empty() -> RawAddress {
-        RawAddress {
-            bytes: [0; 32],
-            length: 32,
-        }
+        RawAddress { bytes: [0; 32], length: 32 }
     }
 
     pub(in crate::sys) fn as_ptr(&self) -> *const std::ffi::c_void {
@@ -79,10 +76,7 @@ impl RawAddress {
 
 impl From<SocketAddr> for RawAddress {
     fn from(address: SocketAddr) -> RawAddress {
-        let mut raw = RawAddress {
-            bytes: [0; 32],
-            length: 0,
-        };
+        let mut raw = RawAddress { bytes: [0; 32], length: 0 };
         raw.set(2, address.port().to_be_bytes());
         match address {
             SocketAddr::V4(v4) => {
@@ -108,13 +102,7 @@ mod tests {
 
     #[test]
     fn an_address_survives_the_way_to_the_kernel_and_back() {
-        for text in [
-            "127.0.0.1:80",
-            "0.0.0.0:0",
-            "255.1.2.3:65535",
-            "[::1]:8080",
-            "[fe80::2]:1",
-        ] {
+        for text in ["127.0.0.1:80", "0.0.0.0:0", "255.1.2.3:65535", "[::1]:8080", "[fe80::2]:1"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(RawAddress::from(address).decode().unwrap(), address);
         }

@@ -135,10 +135,7 @@ impl EventBuffer {
     pub fn with_capacity(events_min: usize) -> EventBuffer {
         let events_each = BLOCK / Layout::NATIVE.size();
         let blocks = events_min.max(1).div_ceil(events_each);
-        EventBuffer {
-            blocks: vec![Block([0; BLOCK]); blocks].into(),
-            filled: 0,
-        }
+        EventBuffer { blocks: vec![Block([0; BLOCK]); blocks].into(), filled: 0 }
     }
 
     /// How many events one wait can bring.
@@ -150,10 +147,7 @@ impl EventBuffer {
     /// The events of the last wait.
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        event::parse(
-            &self.bytes()[..self.filled * Layout::NATIVE.size()],
-            Layout::NATIVE,
-        )
+        event::parse(&self.bytes()[..self.filled * Layout::NATIVE.size()], Layout::NATIVE)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -321,10 +315,7 @@ mod tests {
             Err(error) => assert_eq!(error.raw_os_error(), Some(ffi::ENOSYS)),
         }
         let start = Instant::now();
-        assert_eq!(
-            wait_coarsely(epoll.as_fd(), &mut buffer, Some(timeout)).unwrap(),
-            0
-        );
+        assert_eq!(wait_coarsely(epoll.as_fd(), &mut buffer, Some(timeout)).unwrap(), 0);
         assert!(start.elapsed() >= timeout);
     }
 
@@ -340,11 +331,8 @@ mod tests {
             let count = wait_coarsely(epoll.as_fd(), &mut buffer, timeout).unwrap();
             assert_eq!(buffer.first(count), [Event::new(7, EPOLLIN)]);
         }
-        let tokens: Vec<u64> = epoll
-            .wait(&mut buffer, Some(Duration::MAX))
-            .unwrap()
-            .map(|e| e.token())
-            .collect();
+        let tokens: Vec<u64> =
+            epoll.wait(&mut buffer, Some(Duration::MAX)).unwrap().map(|e| e.token()).collect();
         assert_eq!(tokens, [7]);
     }
 }

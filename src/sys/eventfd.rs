@@ -1,8 +1,5 @@
 //! eventfd(2): a counter that makes an epoll instance wake.
-#![expect(
-    unsafe_code,
-    reason = "a descriptor's number is written to from where no borrow can be"
-)]
+#![expect(unsafe_code, reason = "a descriptor's number is written to from where no borrow can be")]
 
 use super::kernel::{Descriptor, KernelHandle};
 use super::{check_length, ffi};

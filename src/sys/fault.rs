@@ -86,8 +86,11 @@ pub enum Fault {
     Limit(usize),
     /// A wait is made, and its events rewritten. Beyond the room that the caller gave they are
     /// cut off.
-    Rewrite(Box<dyn FnOnce(&mut Vec<Event>) + Send>),
+    Rewrite(Rewrite),
 }
+
+/// Changes the events of a wait.
+pub type Rewrite = Box<dyn FnOnce(&mut Vec<Event>) + Send>;
 
 type Rule = Box<dyn FnMut(Call, u64) -> Option<Fault> + Send>;
 
@@ -102,7 +105,6 @@ pub struct PassThrough {
 /// One descriptor that this kernel gave out.
 struct Open {
     descriptor: Descriptor,
-    lent: Arc<OwnedFd>,
     /// Who watches it, and how: to have it reported anew.
     watch: Mutex<Option<(Arc<Open>, u32, u64)>>,
 }
@@ -167,27 +169,16 @@ impl PassThrough {
     fn give_out(&self, descriptor: Descriptor) -> io::Result<Hosted> {
         let lent = Arc::new(descriptor.as_fd().try_clone_to_owned()?);
         let number = lent.as_raw_fd();
-        let open = Open {
-            descriptor,
-            lent: Arc::clone(&lent),
-            watch: Mutex::new(None),
-        };
+        let open = Open { descriptor, watch: Mutex::new(None) };
         lock(&self.open).insert(number, Arc::new(open));
         let kernel = self.this.upgrade().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Hosted {
-            kernel,
-            number,
-            lent,
-        })
+        Ok(Hosted { kernel, number, lent })
     }
 
     /// Has what is ready reported anew, as what comes later is.
     fn report_anew(&self, open: &Open) {
         if let Some((epoll, bits, token)) = &*lock(&open.watch) {
-            let change = Control::Modify {
-                bits: *bits,
-                token: *token,
-            };
+            let change = Control::Modify { bits: *bits, token: *token };
             // A watch that is over reports nothing.
             let _ = epoll.descriptor.epoll_ctl(change, &open.descriptor);
         }
@@ -221,9 +212,7 @@ impl PassThrough {
 
 impl std::fmt::Debug for PassThrough {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PassThrough")
-            .field("open", &self.open_count())
-            .finish_non_exhaustive()
+        f.debug_struct("PassThrough").field("open", &self.open_count()).finish_non_exhaustive()
     }
 }
 
@@ -297,15 +286,11 @@ impl Kernel for PassThrough {
     }
 
     fn recv(&self, number: i32, buffer: &mut [u8]) -> io::Result<usize> {
-        self.transfer(Call::Recv, number, buffer.len(), |fd, most| {
-            fd.recv(&mut buffer[..most])
-        })
+        self.transfer(Call::Recv, number, buffer.len(), |fd, most| fd.recv(&mut buffer[..most]))
     }
 
     fn peek(&self, number: i32, buffer: &mut [u8]) -> io::Result<usize> {
-        self.transfer(Call::Recv, number, buffer.len(), |fd, most| {
-            fd.peek(&mut buffer[..most])
-        })
+        self.transfer(Call::Recv, number, buffer.len(), |fd, most| fd.peek(&mut buffer[..most]))
     }
 
     fn recv_vectored(&self, number: i32, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -327,9 +312,7 @@ impl Kernel for PassThrough {
     }
 
     fn send(&self, number: i32, bytes: &[u8]) -> io::Result<usize> {
-        self.transfer(Call::Send, number, bytes.len(), |fd, most| {
-            fd.send(&bytes[..most])
-        })
+        self.transfer(Call::Send, number, bytes.len(), |fd, most| fd.send(&bytes[..most]))
     }
 
     fn send_vectored(&self, number: i32, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -338,11 +321,8 @@ impl Kernel for PassThrough {
             if most == asked {
                 return fd.send_vectored(buffers);
             }
-            let bytes: Vec<u8> = buffers
-                .iter()
-                .flat_map(|b| b.iter().copied())
-                .take(most)
-                .collect();
+            let bytes: Vec<u8> =
+                buffers.iter().flat_map(|b| b.iter().copied()).take(most).collect();
             fd.send(&bytes)
         })
     }

@@ -42,11 +42,7 @@ mod numbers {
     pub(in crate::sys) const EPROTO: c_int = 86;
     pub(in crate::sys) const SYS_EPOLL_PWAIT2: c_long = 441;
 }
-#[cfg(not(any(
-    target_arch = "mips64",
-    target_arch = "mips64r6",
-    target_arch = "sparc64"
-)))]
+#[cfg(not(any(target_arch = "mips64", target_arch = "mips64r6", target_arch = "sparc64")))]
 mod numbers {
     use super::{c_int, c_long};
     pub(in crate::sys) const SOCK_STREAM: c_int = 1;
@@ -86,11 +82,7 @@ pub(in crate::sys) const IPV6_V6ONLY: c_int = 26;
 pub(in crate::sys) const TCP_NODELAY: c_int = 1;
 
 /// Options at the level of the socket itself: `SOL_SOCKET` and its numbers.
-#[cfg(any(
-    target_arch = "mips64",
-    target_arch = "mips64r6",
-    target_arch = "sparc64"
-))]
+#[cfg(any(target_arch = "mips64", target_arch = "mips64r6", target_arch = "sparc64"))]
 pub(in crate::sys) mod so {
     use super::c_int;
     pub(in crate::sys) const SOL_SOCKET: c_int = 0xffff;
@@ -103,11 +95,7 @@ pub(in crate::sys) mod so {
     pub(in crate::sys) const RCVBUF: c_int = 0x1002;
     pub(in crate::sys) const ERROR: c_int = 0x1007;
 }
-#[cfg(not(any(
-    target_arch = "mips64",
-    target_arch = "mips64r6",
-    target_arch = "sparc64"
-)))]
+#[cfg(not(any(target_arch = "mips64", target_arch = "mips64r6", target_arch = "sparc64")))]
 pub(in crate::sys) mod so {
     use super::c_int;
     pub(in crate::sys) const SOL_SOCKET: c_int = 1;

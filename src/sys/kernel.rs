@@ -212,9 +212,7 @@ impl KernelHandle {
     /// A kernel of the caller's.
     #[cfg(any(test, feature = "fault"))]
     pub fn hosted(kernel: Arc<dyn Kernel>) -> KernelHandle {
-        KernelHandle {
-            hosted: Some(kernel),
-        }
+        KernelHandle { hosted: Some(kernel) }
     }
 
     pub(in crate::sys) fn epoll(&self) -> io::Result<Descriptor> {
@@ -233,10 +231,7 @@ impl KernelHandle {
     /// A descriptor of Linux's, as one of this kernel's.
     #[cfg_attr(
         not(any(test, feature = "fault")),
-        expect(
-            clippy::unused_self,
-            reason = "only a hosted kernel has anything to do"
-        )
+        expect(clippy::unused_self, reason = "only a hosted kernel has anything to do")
     )]
     pub(crate) fn adopt(&self, fd: OwnedFd) -> io::Result<Descriptor> {
         #[cfg(any(test, feature = "fault"))]

@@ -38,11 +38,7 @@ use std::io;
 /// The result of a C function that returns -1 and sets `errno` when it fails.
 #[inline]
 fn check(result: c_int) -> io::Result<c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// The same for functions that return a length.
@@ -76,11 +72,6 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 /// accepted: the next one may be fine ("Error handling" there).
 pub(crate) fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, HostUnreachable, NetworkDown, NetworkUnreachable};
-    let kinds = [
-        ConnectionAborted,
-        HostUnreachable,
-        NetworkDown,
-        NetworkUnreachable,
-    ];
+    let kinds = [ConnectionAborted, HostUnreachable, NetworkDown, NetworkUnreachable];
     kinds.contains(&error.kind()) || error.raw_os_error() == Some(ffi::EPROTO)
 }

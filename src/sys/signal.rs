@@ -63,10 +63,7 @@ extern "C" fn on_signal(number: c_int) {
     let errno = ffi::__errno_location();
     // SAFETY: the C library's pointer to the calling thread's `errno` is always valid.
     let saved = unsafe { errno.read() };
-    if let Some(count) = usize::try_from(number)
-        .ok()
-        .and_then(|number| COUNTS.get(number))
-    {
+    if let Some(count) = usize::try_from(number).ok().and_then(|number| COUNTS.get(number)) {
         count.fetch_add(1, Ordering::Release);
     }
     // `OnceLock::get` is one atomic load, and so safe here; the handler is installed after it is set.
@@ -106,11 +103,7 @@ pub fn set_default(signal: Signal) -> io::Result<()> {
 fn set_handler(signal: Signal, handler: Handler) -> io::Result<()> {
     // SAFETY: `handler` is SIG_DFL or the address of `on_signal`, as the two callers see to.
     let before = unsafe { ffi::signal(signal.number(), handler) };
-    if before == SIG_ERR {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if before == SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Sends `signal` to the calling thread (`raise(3)`); its handler has run when this returns.

@@ -23,11 +23,7 @@ impl Family {
     /// The family that `address` belongs to.
     #[must_use]
     pub fn of(address: &SocketAddr) -> Family {
-        if address.is_ipv4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 }
 
@@ -227,9 +223,7 @@ pub(in crate::sys) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<Duration>>
 pub(in crate::sys) fn set_linger(fd: BorrowedFd<'_>, wait: Option<Duration>) -> io::Result<()> {
     let seconds = wait.map_or(0, |wait| {
         // A part of a second must not turn into a reset.
-        let rounded = wait
-            .as_secs()
-            .saturating_add((wait.subsec_nanos() > 0).into());
+        let rounded = wait.as_secs().saturating_add((wait.subsec_nanos() > 0).into());
         c_int::try_from(rounded).unwrap_or(c_int::MAX)
     });
     let on = wait.is_some().into();

@@ -14,10 +14,7 @@
 //! The header is the same for all tasks; what lies behind it only the vtable's functions know.
 //! No `&mut` to a cell is ever formed: other threads look at the header at any time. Parts that
 //! change without atomics are in `UnsafeCell`s, and `state` says who may touch them when.
-#![expect(
-    unsafe_code,
-    reason = "the cell is shared between threads under the state's rules"
-)]
+#![expect(unsafe_code, reason = "the cell is shared between threads under the state's rules")]
 
 use super::join::{JoinError, JoinHandle};
 use super::state::{OnComplete, OnPend, OnRun, OnWake, Snapshot, State};
@@ -230,10 +227,7 @@ pub(crate) struct Home<S> {
 impl<S: Schedule> Home<S> {
     /// Takes the scheduler itself, so that no second home can have it.
     pub(crate) fn new(schedule: S) -> Home<S> {
-        Home {
-            schedule: Arc::new(schedule),
-            stays: PhantomData,
-        }
+        Home { schedule: Arc::new(schedule), stays: PhantomData }
     }
 
     pub(crate) fn schedule(&self) -> &Arc<S> {
@@ -311,10 +305,7 @@ impl<S: Schedule> Home<S> {
 
     fn complete(&self, task: &Task) {
         let header = task.header();
-        let OnComplete {
-            drop_output,
-            wake_joiner,
-        } = header.state.step(|state| state.complete());
+        let OnComplete { drop_output, wake_joiner } = header.state.step(|state| state.complete());
         if drop_output {
             // SAFETY: without a join handle the output is home's.
             unsafe { (header.vtable.drop_output)(task.0) };

@@ -38,10 +38,7 @@ impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(task: Task) -> JoinHandle<T> {
-        JoinHandle {
-            task: Some(task),
-            output: PhantomData,
-        }
+        JoinHandle { task: Some(task), output: PhantomData }
     }
 
     /// Asks for the task's end, from any thread.
@@ -66,9 +63,7 @@ impl<T> JoinHandle<T> {
     /// Whether the task is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task
-            .as_ref()
-            .is_none_or(|task| task.header().state.load().is_done())
+        self.task.as_ref().is_none_or(|task| task.header().state.load().is_done())
     }
 
     /// The task's name; None after the output was taken.
@@ -82,10 +77,8 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let task = self
-            .task
-            .as_ref()
-            .expect("a join handle is not polled after it gave the output");
+        let task =
+            self.task.as_ref().expect("a join handle is not polled after it gave the output");
         if !task.header().state.load().is_done() && leave_waker(task, cx.waker()) == OnJoin::NotYet
         {
             return Poll::Pending;
@@ -139,8 +132,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("JoinHandle");
         if let Some(task) = &self.task {
-            out.field("id", &task.id())
-                .field("spawned_at", &task.spawned_at());
+            out.field("id", &task.id()).field("spawned_at", &task.spawned_at());
             out.field("state", &task.header().state.load());
         }
         out.finish()
@@ -198,9 +190,7 @@ impl JoinError {
     }
 
     pub(super) fn panicked(payload: Payload) -> JoinError {
-        JoinError {
-            panic: Some(Mutex::new(payload)),
-        }
+        JoinError { panic: Some(Mutex::new(payload)) }
     }
 
     /// Whether the task was aborted, or its runtime dropped.
@@ -221,23 +211,18 @@ impl JoinError {
     /// The error itself, if the task was aborted.
     pub fn try_into_panic(self) -> Result<Box<dyn std::any::Any + Send>, JoinError> {
         match self.panic {
-            Some(payload) => Ok(payload
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)),
+            Some(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+            }
             None => Err(self),
         }
     }
 
     /// The panic's message, if it is a string, as with `panic!`.
     fn message(&self) -> Option<String> {
-        let payload = self
-            .panic
-            .as_ref()?
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let text = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_string());
+        let payload =
+            self.panic.as_ref()?.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
         text.or_else(|| payload.downcast_ref::<String>().cloned())
     }
 }

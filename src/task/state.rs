@@ -152,11 +152,7 @@ impl Snapshot {
         if !self.has(QUEUED | DONE | RUNNING) {
             return (self.with(QUEUED), OnWake::Enqueue);
         }
-        let noted = if self.has(DONE) {
-            self
-        } else {
-            self.with(QUEUED)
-        };
+        let noted = if self.has(DONE) { self } else { self.with(QUEUED) };
         match noted.release() {
             (next, true) => (next, OnWake::Free),
             (next, false) => (next, OnWake::Nothing),
@@ -165,69 +161,39 @@ impl Snapshot {
 
     /// Asks for the end; keeps its reference.
     pub(crate) const fn abort(self) -> (Snapshot, OnWake) {
-        if self.has(DONE) {
-            (self, OnWake::Nothing)
-        } else {
-            self.with(ABORT).wake_by_ref()
-        }
+        if self.has(DONE) { (self, OnWake::Nothing) } else { self.with(ABORT).wake_by_ref() }
     }
 
     /// At home, by whoever took it out of the run queue.
     pub(crate) const fn run(self) -> (Snapshot, OnRun) {
         if self.has(DONE) {
-            (
-                self,
-                if self.has(JOIN) {
-                    OnRun::Nothing
-                } else {
-                    OnRun::DropOutput
-                },
-            )
+            (self, if self.has(JOIN) { OnRun::Nothing } else { OnRun::DropOutput })
         } else {
-            let what = if self.has(ABORT) {
-                OnRun::Cancel
-            } else {
-                OnRun::Poll
-            };
+            let what = if self.has(ABORT) { OnRun::Cancel } else { OnRun::Poll };
             (self.without(QUEUED).with(RUNNING), what)
         }
     }
 
     /// At home, after a poll that came to nothing.
     pub(crate) const fn pend(self) -> (Snapshot, OnPend) {
-        let what = if self.has(QUEUED) {
-            OnPend::Enqueue
-        } else {
-            OnPend::Idle
-        };
+        let what = if self.has(QUEUED) { OnPend::Enqueue } else { OnPend::Idle };
         (self.without(RUNNING), what)
     }
 
     /// At home, once the future is gone and the output in the cell.
     pub(crate) const fn complete(self) -> (Snapshot, OnComplete) {
-        let owed = OnComplete {
-            drop_output: !self.has(JOIN),
-            wake_joiner: self.has(WAITING),
-        };
+        let owed = OnComplete { drop_output: !self.has(JOIN), wake_joiner: self.has(WAITING) };
         (self.without(QUEUED | RUNNING).with(DONE), owed)
     }
 
     /// The handle has put its waker in place.
     pub(crate) const fn publish_waker(self) -> (Snapshot, OnJoin) {
-        if self.has(DONE) {
-            (self, OnJoin::Done)
-        } else {
-            (self.with(WAITING), OnJoin::NotYet)
-        }
+        if self.has(DONE) { (self, OnJoin::Done) } else { (self.with(WAITING), OnJoin::NotYet) }
     }
 
     /// The handle wants its waker back.
     pub(crate) const fn withdraw_waker(self) -> (Snapshot, OnJoin) {
-        if self.has(DONE) {
-            (self, OnJoin::Done)
-        } else {
-            (self.without(WAITING), OnJoin::NotYet)
-        }
+        if self.has(DONE) { (self, OnJoin::Done) } else { (self.without(WAITING), OnJoin::NotYet) }
     }
 
     /// The handle goes. If the task is over the output is the handle's still, until `disclaim`.
@@ -255,11 +221,8 @@ impl std::fmt::Debug for Snapshot {
             (JOIN, "join"),
             (WAITING, "waiting"),
         ];
-        let set: Vec<&str> = names
-            .iter()
-            .filter(|(bit, _)| self.has(*bit))
-            .map(|(_, name)| *name)
-            .collect();
+        let set: Vec<&str> =
+            names.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name).collect();
         write!(f, "{} x{}", set.join("|"), self.references())
     }
 }
@@ -289,10 +252,7 @@ impl State {
         let mut now = self.0.load(Ordering::Acquire);
         loop {
             let (next, result) = step(Snapshot(now));
-            match self
-                .0
-                .compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.0.compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return result,
                 Err(changed) => now = changed,
             }

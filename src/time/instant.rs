@@ -61,10 +61,7 @@ impl Instant {
 impl From<std::time::Instant> for Instant {
     /// The same time on this clock, told from the present on both.
     fn from(instant: std::time::Instant) -> Instant {
-        let (now, std_now) = (
-            Instant(KernelHandle::linux().now()),
-            std::time::Instant::now(),
-        );
+        let (now, std_now) = (Instant(KernelHandle::linux().now()), std::time::Instant::now());
         match instant.checked_duration_since(std_now) {
             Some(ahead) => now + ahead,
             None => Instant(now.0.saturating_sub(nanoseconds(std_now - instant))),
@@ -107,10 +104,7 @@ mod tests {
     #[test]
     fn times_beyond_the_clock_are_the_far_future() {
         assert_eq!(Instant::now() + Duration::MAX, Instant::FAR_FUTURE);
-        assert_eq!(
-            Instant::FAR_FUTURE + Duration::from_secs(1),
-            Instant::FAR_FUTURE
-        );
+        assert_eq!(Instant::FAR_FUTURE + Duration::from_secs(1), Instant::FAR_FUTURE);
         assert_eq!(Instant(5) - Instant(7), Duration::ZERO);
     }
 

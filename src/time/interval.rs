@@ -18,14 +18,8 @@ pub fn interval(period: Duration) -> Interval {
 /// If `period` is zero.
 #[must_use]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(
-        !period.is_zero(),
-        "an interval without a length would tick without end"
-    );
-    Interval {
-        next: start,
-        period,
-    }
+    assert!(!period.is_zero(), "an interval without a length would tick without end");
+    Interval { next: start, period }
 }
 
 /// A clock that ticks; see [`interval`].
@@ -48,9 +42,7 @@ impl Interval {
         let late = Instant::now() - tick;
         // Both in nanoseconds: a period that long has at most one tick.
         let missed = late.as_nanos() / self.period.as_nanos();
-        let step = u32::try_from(missed + 1)
-            .ok()
-            .and_then(|count| self.period.checked_mul(count));
+        let step = u32::try_from(missed + 1).ok().and_then(|count| self.period.checked_mul(count));
         self.next = tick + step.unwrap_or(late + self.period);
         tick
     }

@@ -33,11 +33,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// Cancel safety: as for [`sleep`].
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep {
-        deadline,
-        set: None,
-        over: false,
-    }
+    Sleep { deadline, set: None, over: false }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].

@@ -29,7 +29,9 @@ const DIGIT_BITS: u32 = 6;
 pub(super) const SLOTS: usize = 1 << DIGIT_BITS;
 /// Digits of a time.
 pub(super) const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
-const LEVELS_MAX: usize = 16;
+/// One bitmap a level, and a few that stay empty: a power of two, so that the index needs a mask and
+/// no check.
+pub(super) const BITMAPS: usize = LEVELS.next_power_of_two();
 
 /// Index of the first link that is a timer.
 pub(super) const FIRST_TIMER: u32 = (LEVELS * SLOTS) as u32;
@@ -44,13 +46,12 @@ pub(super) struct Wheel {
     /// Which levels have a slot in use: bit `n` for level `n`.
     pub(super) levels: u32,
     /// Which slots of a level are in use, that is, hold a timer.
-    pub(super) occupied: [u64; LEVELS_MAX],
+    pub(super) occupied: [u64; BITMAPS],
     /// The slots, level by level, then the timers.
     pub(super) links: Vec<Link>,
 }
 
-/// A link of a ring: a slot or a timer. One that is linked to itself is alone: an empty slot, or a
-/// timer that no slot holds.
+/// A link of a ring: a slot or a timer. An empty slot is linked to itself.
 #[derive(Clone, Copy)]
 pub(super) struct Link {
     /// A timer's deadline. A slot's `min`: no deadline in the ring is earlier; `NEVER` if empty.
@@ -77,12 +78,12 @@ impl Wheel {
         Wheel {
             elapsed: 0,
             levels: 0,
-            occupied: [0; LEVELS_MAX],
+            occupied: [0; BITMAPS],
             links,
         }
     }
 
-    /// Makes room for one more timer, the next by index. It is alone for now.
+    /// Makes room for one more timer, the next by index.
     pub(super) fn grow(&mut self) {
         self.links.push(Link::alone(self.links.len() as u32, NEVER));
     }
@@ -127,7 +128,7 @@ impl Wheel {
         self.elapsed = self.elapsed.max(time);
     }
 
-    /// Puts a timer that no slot holds into the slot where its deadline belongs, behind the others.
+    /// Puts a timer that is in no slot into the slot where its deadline belongs, behind the others.
     #[inline]
     pub(super) fn insert(&mut self, index: u32, deadline: u64) {
         let slot = self.place(deadline);
@@ -176,12 +177,12 @@ impl Wheel {
         self.links[slot as usize].time = NEVER;
     }
 
-    /// Makes all slots empty and all timers alone.
+    /// Takes all timers out of all slots.
     pub(super) fn clear(&mut self) {
         self.levels = 0;
-        self.occupied = [0; LEVELS_MAX];
-        for (index, link) in self.links.iter_mut().enumerate() {
-            *link = Link::alone(index as u32, NEVER);
+        self.occupied = [0; BITMAPS];
+        for (slot, link) in (0..FIRST_TIMER).zip(&mut self.links) {
+            *link = Link::alone(slot, NEVER);
         }
     }
 
@@ -191,29 +192,33 @@ impl Wheel {
     pub(super) fn place(&self, deadline: u64) -> u32 {
         let time = deadline.max(self.elapsed);
         // The 1 stands for no difference at all, which is level 0 as well.
-        let highest = ((time ^ self.elapsed) | 1).leading_zeros() ^ 63;
-        let (level, shift) = PLACES[highest as usize];
-        u32::from(level) << DIGIT_BITS | (time >> (shift & 63)) as u32 % SLOTS as u32
+        let highest = ((time ^ self.elapsed) | 1).ilog2();
+        let (level, shift) = DIGITS[highest as usize];
+        u32::from(level) << DIGIT_BITS | (time >> (shift % 64)) as u32 % SLOTS as u32
     }
 }
 
-const PLACES: [(u8, u8); 64] = {
-    let mut places = [(0, 0); 64];
+/// For each bit of a time, the level of the digit that it is part of and the lowest bit of that
+/// digit. A division by six would do as well, but takes longer.
+const DIGITS: [(u8, u8); u64::BITS as usize] = {
+    let mut digits = [(0, 0); u64::BITS as usize];
     let mut bit = 0;
-    while bit < 64 {
+    while bit < u64::BITS {
         let level = bit / DIGIT_BITS;
-        places[bit as usize] = (level as u8, (level * DIGIT_BITS) as u8);
+        digits[bit as usize] = (level as u8, (level * DIGIT_BITS) as u8);
         bit += 1;
     }
-    places
+    digits
 };
 
+/// The level of a slot: an index of `occupied`.
 #[inline]
-const fn level_of(slot: u32) -> usize {
-    (slot >> DIGIT_BITS) as usize % LEVELS_MAX
+pub(super) const fn level_of(slot: u32) -> usize {
+    (slot >> DIGIT_BITS) as usize % BITMAPS
 }
 
+/// The bit of a slot in the bitmap of its level.
 #[inline]
-const fn bit_of(slot: u32) -> u64 {
+pub(super) const fn bit_of(slot: u32) -> u64 {
     1 << (slot % SLOTS as u32)
 }
