@@ -1,9 +1,9 @@
 //! epoll(7): the kernel object that tells which descriptors are ready.
 #![expect(unsafe_code, reason = "calls epoll_ctl and epoll_wait")]
 
+use super::check;
 use super::ffi::{self, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, Timespec};
 use super::kernel::{Descriptor, KernelHandle};
-use super::{check, retry};
 #[cfg(any(test, feature = "fault"))]
 use crate::event::Event;
 use crate::event::{self, Events, Layout};
@@ -205,11 +205,10 @@ pub(in crate::sys) fn control(
     };
     let mut event = EpollEvent { events, data };
     // SAFETY: the kernel reads one `epoll_event` and keeps no pointer to it.
-    retry(|| check(unsafe { ffi::epoll_ctl(epoll, operation, target, &raw mut event) }))?;
-    Ok(())
+    check(unsafe { ffi::epoll_ctl(epoll, operation, target, &raw mut event) }).map(drop)
 }
 
-/// Set once the kernel said that it has no `epoll_pwait2` (before Linux 5.11, and under valgrind).
+/// Set once the kernel said that it has no `epoll_pwait2`.
 static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
 
 /// Waits once; the number of events written to `buffer`. Fails when interrupted.
@@ -221,17 +220,34 @@ pub(in crate::sys) fn wait(
     // Whole milliseconds, none and for ever can be said to the older call, which needs no
     // `timespec` to be read from user space; all else takes the newer.
     match timeout {
-        Some(timeout) if !timeout.is_zero() && !LACKS_PWAIT2.load(Ordering::Relaxed) => {
-            match wait_exactly(epoll, buffer, timeout) {
-                Err(error) if error.raw_os_error() == Some(ffi::ENOSYS) => {
-                    LACKS_PWAIT2.store(true, Ordering::Relaxed);
-                    wait_coarsely(epoll, buffer, Some(timeout))
-                }
-                result => result,
-            }
+        Some(timeout) if !timeout.is_zero() => {
+            let exactly = |buffer: &mut EventBuffer| wait_exactly(epoll, buffer, timeout);
+            wait_exactly_or_coarsely(epoll, buffer, timeout, &LACKS_PWAIT2, exactly)
         }
         _ => wait_coarsely(epoll, buffer, timeout),
     }
+}
+
+/// Waits `exactly` where the kernel can, else coarsely, and remembers in `lacks_exact` which it was.
+///
+/// Kernels before Linux 5.11 and valgrind say ENOSYS; the seccomp filters of older container
+/// runtimes say EPERM to every call that they don't know, which `epoll_pwait2(2)` itself never says.
+fn wait_exactly_or_coarsely(
+    epoll: BorrowedFd<'_>,
+    buffer: &mut EventBuffer,
+    timeout: Duration,
+    lacks_exact: &AtomicBool,
+    exactly: impl FnOnce(&mut EventBuffer) -> io::Result<usize>,
+) -> io::Result<usize> {
+    if !lacks_exact.load(Ordering::Relaxed) {
+        match exactly(buffer) {
+            Err(error) if matches!(error.raw_os_error(), Some(ffi::ENOSYS | ffi::EPERM)) => {
+                lacks_exact.store(true, Ordering::Relaxed);
+            }
+            result => return result,
+        }
+    }
+    wait_coarsely(epoll, buffer, Some(timeout))
 }
 
 /// Waits with `epoll_pwait2(2)`, whose timeout is in nanoseconds.
@@ -317,6 +333,42 @@ mod tests {
         let start = Instant::now();
         assert_eq!(wait_coarsely(epoll.as_fd(), &mut buffer, Some(timeout)).unwrap(), 0);
         assert!(start.elapsed() >= timeout);
+    }
+
+    #[test]
+    fn a_kernel_without_exact_waits_is_asked_once_and_then_waited_for_coarsely() {
+        for refusal in [ffi::ENOSYS, ffi::EPERM] {
+            let kernel = KernelHandle::linux();
+            let epoll = Epoll::on(&kernel).unwrap();
+            let notifier = Notifier::on(&kernel).unwrap();
+            epoll.add(notifier.descriptor(), EPOLLIN, 7).unwrap();
+            notifier.notify().unwrap();
+            let (lacks_exact, asked) = (AtomicBool::new(false), std::cell::Cell::new(0));
+            let mut buffer = EventBuffer::with_capacity(1);
+            for _ in 0..3 {
+                let exactly = |_: &mut EventBuffer| {
+                    asked.set(asked.get() + 1);
+                    Err(io::Error::from_raw_os_error(refusal))
+                };
+                let (fd, timeout) = (epoll.as_fd(), Duration::from_nanos(1));
+                let count =
+                    wait_exactly_or_coarsely(fd, &mut buffer, timeout, &lacks_exact, exactly);
+                assert_eq!(buffer.first(count.unwrap()), [Event::new(7, EPOLLIN)]);
+            }
+            assert_eq!(asked.get(), 1);
+        }
+    }
+
+    #[test]
+    fn another_failure_of_an_exact_wait_arrives() {
+        let epoll = create().unwrap();
+        let lacks_exact = AtomicBool::new(false);
+        let exactly = |_: &mut EventBuffer| Err(io::Error::from_raw_os_error(ffi::EINTR));
+        let (mut buffer, timeout) = (EventBuffer::with_capacity(1), Duration::from_nanos(1));
+        let result =
+            wait_exactly_or_coarsely(epoll.as_fd(), &mut buffer, timeout, &lacks_exact, exactly);
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(ffi::EINTR));
+        assert!(!lacks_exact.into_inner());
     }
 
     #[test]

@@ -20,6 +20,7 @@
 
 use super::epoll::{Control, EventBuffer};
 use super::kernel::{Descriptor, Hosted, Kernel, KernelHandle};
+pub use super::socket::send_urgent;
 use super::socket::{Connect, Family, SocketOption};
 use crate::event::Event;
 use std::collections::HashMap;

@@ -25,6 +25,9 @@ mod numbers {
     pub(in crate::sys) const EINPROGRESS: c_int = 150;
     pub(in crate::sys) const EALREADY: c_int = 149;
     pub(in crate::sys) const ENOBUFS: c_int = 132;
+    pub(in crate::sys) const ENONET: c_int = 64;
+    pub(in crate::sys) const EHOSTDOWN: c_int = 147;
+    pub(in crate::sys) const ENOPROTOOPT: c_int = 99;
     pub(in crate::sys) const ENOSYS: c_int = 89;
     pub(in crate::sys) const EPROTO: c_int = 71;
     pub(in crate::sys) const SYS_EPOLL_PWAIT2: c_long = 5441;
@@ -38,6 +41,9 @@ mod numbers {
     pub(in crate::sys) const EINPROGRESS: c_int = 36;
     pub(in crate::sys) const EALREADY: c_int = 37;
     pub(in crate::sys) const ENOBUFS: c_int = 55;
+    pub(in crate::sys) const ENONET: c_int = 80;
+    pub(in crate::sys) const EHOSTDOWN: c_int = 64;
+    pub(in crate::sys) const ENOPROTOOPT: c_int = 42;
     pub(in crate::sys) const ENOSYS: c_int = 90;
     pub(in crate::sys) const EPROTO: c_int = 86;
     pub(in crate::sys) const SYS_EPOLL_PWAIT2: c_long = 441;
@@ -51,6 +57,9 @@ mod numbers {
     pub(in crate::sys) const EINPROGRESS: c_int = 115;
     pub(in crate::sys) const EALREADY: c_int = 114;
     pub(in crate::sys) const ENOBUFS: c_int = 105;
+    pub(in crate::sys) const ENONET: c_int = 64;
+    pub(in crate::sys) const EHOSTDOWN: c_int = 112;
+    pub(in crate::sys) const ENOPROTOOPT: c_int = 92;
     pub(in crate::sys) const ENOSYS: c_int = 38;
     pub(in crate::sys) const EPROTO: c_int = 71;
     pub(in crate::sys) const SYS_EPOLL_PWAIT2: c_long = 441;
@@ -58,10 +67,12 @@ mod numbers {
 pub(in crate::sys) use numbers::*;
 
 // errno(3); these have one number everywhere.
+pub(in crate::sys) const EPERM: c_int = 1;
 pub(in crate::sys) const EINTR: c_int = 4;
 pub(in crate::sys) const ENOMEM: c_int = 12;
 pub(in crate::sys) const ENFILE: c_int = 23;
 pub(in crate::sys) const EMFILE: c_int = 24;
+pub(in crate::sys) const ENOSPC: c_int = 28;
 
 // epoll_ctl(2), <sys/epoll.h>. The event bits are in `crate::event`.
 pub(in crate::sys) const EPOLL_CTL_ADD: c_int = 1;
@@ -71,6 +82,8 @@ pub(in crate::sys) const EPOLL_CTL_MOD: c_int = 3;
 // socket(7), ip(7), ipv6(7), tcp(7).
 pub(in crate::sys) const AF_INET: u16 = 2;
 pub(in crate::sys) const AF_INET6: u16 = 10;
+#[cfg(any(test, feature = "fault"))]
+pub(in crate::sys) const MSG_OOB: c_int = 1;
 pub(in crate::sys) const MSG_PEEK: c_int = 2;
 pub(in crate::sys) const MSG_NOSIGNAL: c_int = 0x4000;
 pub(in crate::sys) const IPPROTO_IP: c_int = 0;

@@ -122,8 +122,9 @@ calls! {
     retried fn bind(address: SocketAddr) -> () = socket::bind;
     /// `listen(2)`.
     retried fn listen(backlog: u32) -> () = socket::listen;
-    /// `connect(2)`.
-    once fn connect(address: SocketAddr) -> Connect = socket::connect;
+    /// `connect(2)`. Interrupted, the connection goes on by itself, and the call made again tells
+    /// how it stands.
+    retried fn connect(address: SocketAddr) -> Connect = socket::connect;
     /// `SO_ERROR` of socket(7).
     retried fn take_error() -> Option<io::Error> = socket::take_error;
     /// `recv(2)`.
@@ -153,7 +154,7 @@ calls! {
     /// Adds one to an eventfd's counter.
     retried fn raise() -> () = eventfd::raise;
     /// `epoll_ctl(2)`.
-    once fn epoll_ctl(change: Control, target: &Descriptor) -> () = control;
+    retried fn epoll_ctl(change: Control, target: &Descriptor) -> () = control;
     /// `epoll_pwait2(2)`: how many events it wrote to `buffer`.
     once fn epoll_wait(buffer: &mut EventBuffer, timeout: Option<Duration>) -> usize = epoll::wait;
 }

@@ -30,6 +30,7 @@ pub use kernel::{Descriptor, KernelHandle};
 #[cfg(any(test, feature = "fault"))]
 pub use kernel::{Hosted, Kernel};
 pub use limit::raise_descriptor_limit;
+pub(crate) use socket::PARTS_MAX;
 pub use socket::{Connect, Family, SocketOption};
 
 use std::ffi::c_int;
@@ -48,7 +49,7 @@ fn check_length(result: isize) -> io::Result<usize> {
 }
 
 /// Makes a call again for as long as a signal interrupts it (`signal(7)`, "Interruption of system
-/// calls"). Only for calls that are wholly undone when interrupted.
+/// calls"). Only for calls that may be made again: most are wholly undone when interrupted.
 #[inline]
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -60,12 +61,16 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 /// Whether `error` says that the process or the machine is out of descriptors or memory, so that
-/// the same call may succeed later (`accept(2)`: EMFILE, ENFILE, ENOBUFS, ENOMEM).
+/// the same call may succeed later (`accept(2)`: EMFILE, ENFILE, ENOBUFS, ENOMEM; `epoll_ctl(2)`:
+/// ENOSPC).
+///
+/// It may be the system's error or one that has it as its source, such as those that say which call
+/// failed.
 #[must_use]
 pub fn is_exhaustion(error: &io::Error) -> bool {
-    let exhausted =
-        |number| [ffi::EMFILE, ffi::ENFILE, ffi::ENOBUFS, ffi::ENOMEM].contains(&number);
-    error.raw_os_error().is_some_and(exhausted)
+    const NUMBERS: [c_int; 5] = [ffi::EMFILE, ffi::ENFILE, ffi::ENOBUFS, ffi::ENOMEM, ffi::ENOSPC];
+    let within = || std::error::Error::source(error)?.downcast_ref::<io::Error>()?.raw_os_error();
+    error.raw_os_error().or_else(within).is_some_and(|number| NUMBERS.contains(&number))
 }
 
 /// Whether `error`, which `accept(2)` returned, concerns only the connection that was to be
@@ -73,5 +78,6 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 pub(crate) fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, HostUnreachable, NetworkDown, NetworkUnreachable};
     let kinds = [ConnectionAborted, HostUnreachable, NetworkDown, NetworkUnreachable];
-    kinds.contains(&error.kind()) || error.raw_os_error() == Some(ffi::EPROTO)
+    let numbers = [ffi::EPROTO, ffi::ENOPROTOOPT, ffi::EHOSTDOWN, ffi::ENONET];
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|n| numbers.contains(&n))
 }

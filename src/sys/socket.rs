@@ -113,8 +113,7 @@ pub(in crate::sys) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Re
     match check(unsafe { ffi::connect(fd, raw.as_ptr(), raw.length) }) {
         Ok(_) => Ok(Connect::Done),
         Err(error) => match error.raw_os_error() {
-            // Interrupted, the connection goes on by itself (`connect(2)`, EINTR).
-            Some(ffi::EINPROGRESS | ffi::EALREADY | ffi::EINTR) => Ok(Connect::InProgress),
+            Some(ffi::EINPROGRESS | ffi::EALREADY) => Ok(Connect::InProgress),
             _ => Err(error),
         },
     }
@@ -138,7 +137,7 @@ pub(in crate::sys) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
 }
 
 /// How many buffers one vectored call takes (`IOV_MAX`); those beyond wait for the next call.
-const PARTS_MAX: usize = 1024;
+pub(crate) const PARTS_MAX: usize = 1024;
 
 pub(in crate::sys) fn recv_vectored(
     fd: BorrowedFd<'_>,
@@ -154,6 +153,18 @@ pub(in crate::sys) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize
     let start = bytes.as_ptr().cast();
     // SAFETY: `bytes` is readable for its length.
     check_length(unsafe { ffi::send(fd, start, bytes.len(), ffi::MSG_NOSIGNAL) })
+}
+
+/// Sends one byte of urgent data (`tcp(7)`), which puts the urgent mark behind what was sent before:
+/// for tests, since nothing new should be built on it (RFC 6093).
+///
+/// # Errors
+/// Those of `send(2)`.
+#[cfg(any(test, feature = "fault"))]
+pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
+    let start = (&raw const byte).cast();
+    // SAFETY: `start` is one readable byte.
+    check_length(unsafe { ffi::send(fd, start, 1, ffi::MSG_OOB | ffi::MSG_NOSIGNAL) }).map(drop)
 }
 
 /// As [`send`]: `writev(2)` could not keep SIGPIPE away.
