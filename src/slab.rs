@@ -137,14 +137,6 @@ impl<T> Slab<T> {
         }
     }
 
-    /// All values, in no particular order.
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.slots.into_iter().filter_map(|slot| match slot.content {
-            Content::Full(value) => Some(value),
-            Content::Free { .. } => None,
-        })
-    }
-
     /// All keys, in no particular order.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let full = |(index, slot): (usize, &Slot<T>)| match slot.content {

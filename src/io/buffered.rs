@@ -1,6 +1,6 @@
 //! Reading through a buffer, line by line.
 
-use super::read::{AsyncRead, fill};
+use super::AsyncRead;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -50,7 +50,7 @@ impl<S: AsyncRead> BufReader<S> {
     pub async fn fill_buffer(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            self.end = fill(&mut self.stream, &mut self.buffer).await?;
+            self.end = self.stream.read(&mut self.buffer).await?;
         }
         Ok(self.buffer())
     }

@@ -1,6 +1,6 @@
 //! Reading bytes.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -135,9 +135,4 @@ impl AsyncRead for &[u8] {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(io::Read::read(self, buffer))
     }
-}
-
-/// Calls `poll_read` until it is done.
-pub(super) async fn fill(stream: &mut impl AsyncRead, buffer: &mut [u8]) -> io::Result<usize> {
-    poll_fn(|cx| stream.poll_read(cx, buffer)).await
 }

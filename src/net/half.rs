@@ -73,6 +73,7 @@ impl OwnedWriteHalf {
 impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
         if let Some(stream) = &self.0 {
+            stream.forget_waiter(Direction::Write);
             // A connection that is broken has nothing left to shut down.
             let _ = stream.shutdown_shared(Shutdown::Write);
         }

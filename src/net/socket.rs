@@ -8,6 +8,7 @@ use crate::sys::{Connect, Family, SocketOption};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Connections that a listener's queue holds by default; the kernel caps it at
 /// `/proc/sys/net/core/somaxconn`.
@@ -158,5 +159,11 @@ impl TcpSocket {
         socket.set_reuse_address(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG).map_err(|error| during("listen", address, error))
+    }
+}
+
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watched.as_fd()
     }
 }

@@ -6,7 +6,7 @@ use super::half::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::event::Readiness;
 use crate::io::{AsyncRead, AsyncWrite};
 use crate::reactor::{After, Direction, Watched};
-use crate::sys::{Descriptor, SocketOption};
+use crate::sys::{Descriptor, PARTS_MAX, SocketOption};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -42,7 +42,12 @@ impl TcpStream {
     pub async fn connect(target: impl Addresses) -> io::Result<TcpStream> {
         let mut last = io::ErrorKind::NotFound.into();
         for address in resolve(target).await? {
-            match TcpSocket::for_address(&address)?.connect(address).await {
+            // Where the kernel lacks a family, an address of the other may do.
+            let connected = match TcpSocket::for_address(&address) {
+                Ok(socket) => socket.connect(address).await,
+                Err(error) => Err(error),
+            };
+            match connected {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -87,6 +92,16 @@ impl TcpStream {
         poll_fn(|cx| waiting.watched.poll_readiness(cx, direction, wanted)).await
     }
 
+    /// Makes a call, once it doesn't block; dropped before, it leaves no waker.
+    async fn call(
+        &mut self,
+        direction: Direction,
+        mut call: impl FnMut(&Descriptor) -> io::Result<(usize, After)>,
+    ) -> io::Result<usize> {
+        let waiting = half::Waiting { watched: &self.watched, direction };
+        poll_fn(|cx| waiting.watched.poll_call(cx, direction, &mut call)).await
+    }
+
     pub(super) fn poll_read_shared(
         &self,
         cx: &Context<'_>,
@@ -127,11 +142,10 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)`.
     pub async fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let room = buffers.iter().map(|buffer| buffer.len()).sum();
-        poll_fn(|cx| {
-            self.watched.poll_call(cx, Direction::Read, |socket| {
-                socket.recv_vectored(buffers).map(|count| (count, after(count, room)))
-            })
+        // What is beyond the bound was not asked for, so its lack makes no result short.
+        let room = buffers.iter().take(PARTS_MAX).map(|buffer| buffer.len()).sum();
+        self.call(Direction::Read, |socket| {
+            socket.recv_vectored(buffers).map(|count| (count, after(count, room)))
         })
         .await
     }
@@ -143,11 +157,9 @@ impl TcpStream {
     /// # Errors
     /// Those of `send(2)`.
     pub async fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let all = buffers.iter().map(|buffer| buffer.len()).sum();
-        poll_fn(|cx| {
-            self.watched.poll_call(cx, Direction::Write, |socket| {
-                socket.send_vectored(buffers).map(|count| (count, after(count, all)))
-            })
+        let asked = buffers.iter().take(PARTS_MAX).map(|buffer| buffer.len()).sum();
+        self.call(Direction::Write, |socket| {
+            socket.send_vectored(buffers).map(|count| (count, after(count, asked)))
         })
         .await
     }
@@ -159,11 +171,9 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)`.
     pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| {
-            self.watched.poll_call(cx, Direction::Read, |socket| {
-                // However little it saw, it took nothing: what it saw is there still.
-                socket.peek(buffer).map(|count| (count, After::MayBeMore))
-            })
+        self.call(Direction::Read, |socket| {
+            // However little it saw, it took nothing: what it saw is there still.
+            socket.peek(buffer).map(|count| (count, After::MayBeMore))
         })
         .await
     }
@@ -269,7 +279,11 @@ impl TcpStream {
     /// # Errors
     /// `InvalidInput` unless it is 1 to 255.
     pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        self.set(self.hops()?, i32::try_from(hops).unwrap_or(-2))
+        // For IPv6 the kernel would take 0 as well.
+        match u8::try_from(hops) {
+            Ok(1..) => self.set(self.hops()?, hops as i32),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// The pending error of the socket, which this clears (`SO_ERROR`).
@@ -295,7 +309,8 @@ impl TcpStream {
     /// under another runtime.
     #[must_use]
     pub fn detach(self) -> DetachedStream {
-        DetachedStream(self.watched.into_descriptor())
+        let (descriptor, has_duplicates) = self.watched.into_parts();
+        DetachedStream { descriptor, has_duplicates }
     }
 
     /// Takes over a stream of the standard library's.
@@ -363,12 +378,16 @@ impl AsFd for TcpStream {
 
 /// A stream that belongs to no runtime, and may be sent to another thread.
 #[derive(Debug)]
-pub struct DetachedStream(Descriptor);
+pub struct DetachedStream {
+    descriptor: Descriptor,
+    /// See [`Watched`]: it must not be forgotten on the way.
+    has_duplicates: bool,
+}
 
 impl DetachedStream {
     /// Makes it a stream of whichever runtime first waits for it.
     #[must_use]
     pub fn attach(self) -> TcpStream {
-        TcpStream::new(Watched::new(self.0))
+        TcpStream::new(Watched::from_parts(self.descriptor, self.has_duplicates))
     }
 }

@@ -219,6 +219,8 @@ impl Reactor {
         if interest != source.interest() {
             self.epoll.modify(descriptor, interest.edge().bits(), source.key().bits())?;
             source.set_interest(interest);
+            // Nobody knew it: it was only taken to be ready.
+            source.clear(direction);
         }
         Ok(())
     }
@@ -238,9 +240,12 @@ impl Reactor {
     pub(crate) fn close(&self) {
         let mut woken = Vec::new();
         self.timers.borrow_mut().drain(&mut woken);
-        let sources = std::mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
-        for source in sources.into_values() {
-            source.take_wakers(&mut woken);
+        // One by one, so that the keys of sockets that outlive this go on to name nothing.
+        let keys = self.sources.borrow().keys();
+        for key in keys {
+            if let Some(source) = self.sources.borrow_mut().remove(key) {
+                source.take_wakers(&mut woken);
+            }
         }
         for waker in woken {
             contain(|| drop(waker));

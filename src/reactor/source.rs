@@ -34,7 +34,8 @@ pub(super) struct Source {
     /// What the kernel was asked to watch for; it only ever grows.
     interest: Cell<Interest>,
     /// What is known to be ready. READABLE and WRITABLE go when a call proves them wrong; that the
-    /// peer is done, or an error, stays known.
+    /// peer is done, or an error, stays known. A direction that the kernel was not asked to watch is
+    /// taken to be ready until a call says otherwise: so it need not be watched if none ever does.
     readiness: Cell<Readiness>,
     readers: Waiters,
     writers: Waiters,
@@ -42,10 +43,14 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(key: Key, interest: Interest) -> Source {
+        let unwatched = [Direction::Read, Direction::Write]
+            .into_iter()
+            .filter(|direction| interest.union(direction.interest()) != interest)
+            .fold(Readiness::EMPTY, |readiness, direction| readiness | direction.readiness());
         Source {
             key,
             interest: Cell::new(interest),
-            readiness: Cell::new(Readiness::EMPTY),
+            readiness: Cell::new(unwatched),
             readers: Waiters::default(),
             writers: Waiters::default(),
         }

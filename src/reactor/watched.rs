@@ -22,7 +22,7 @@ use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// What a call that was done says of the readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) enum After {
 #[derive(Debug)]
 pub(crate) struct Watched {
     registration: OnceCell<Registration>,
-    /// None only on the way out of `into_descriptor`.
+    /// None only on the way out of `into_parts`.
     descriptor: Option<Descriptor>,
     /// Closing this descriptor may not end the kernel's watch: it came from elsewhere or was lent
     /// out, and may have duplicates.
@@ -74,13 +74,26 @@ impl Watched {
 
     #[inline]
     pub(crate) fn descriptor(&self) -> &Descriptor {
-        self.descriptor.as_ref().expect("only `into_descriptor` takes it, and all of this with it")
+        self.descriptor.as_ref().expect("only `into_parts` takes it, and all of this with it")
     }
 
     /// The descriptor alone, no longer registered.
-    pub(crate) fn into_descriptor(mut self) -> Descriptor {
+    pub(crate) fn into_descriptor(self) -> Descriptor {
+        self.into_parts().0
+    }
+
+    /// The descriptor, no longer registered, and whether it may have duplicates.
+    pub(crate) fn into_parts(mut self) -> (Descriptor, bool) {
         self.deregister(true);
-        self.descriptor.take().expect("only this takes it")
+        let descriptor = self.descriptor.take().expect("only this takes it");
+        (descriptor, self.has_duplicates.get())
+    }
+
+    /// Puts together again what [`Watched::into_parts`] took apart.
+    pub(crate) fn from_parts(descriptor: Descriptor, has_duplicates: bool) -> Watched {
+        let watched = Watched::new(descriptor);
+        watched.has_duplicates.set(has_duplicates);
+        watched
     }
 
     /// Makes a call, or waits until it may succeed; for whoever has the direction to itself.
@@ -121,7 +134,13 @@ impl Watched {
         let registration = self.registration.get();
         let source = registration.map(|registration| &*registration.source);
         if source.is_none_or(|source| source.readiness().intersects(direction.readiness())) {
-            ready!(poll_proceed(cx));
+            if poll_proceed(cx).is_pending() {
+                // Outside of a turn nobody renews the allowance: this would be so for ever.
+                return match Reactor::current() {
+                    Some(_) => Poll::Pending,
+                    None => Poll::Ready(Err(outside())),
+                };
+            }
             match call(self.descriptor()) {
                 Ok((result, after)) => {
                     if let (After::Short, Some(source)) = (after, source) {
@@ -186,9 +205,7 @@ impl Watched {
 
     /// The source, watched for `direction`, of the runtime whose turn it is.
     fn source_for(&self, direction: Direction) -> io::Result<&Source> {
-        let Some(current) = Reactor::current() else {
-            return Err(io::Error::other("waiting for a descriptor takes a runtime's turn"));
-        };
+        let current = Reactor::current().ok_or_else(outside)?;
         let registration = match self.registration.get() {
             Some(registration) => registration,
             None => {
@@ -214,6 +231,11 @@ impl Watched {
             registration.source.waiters(Direction::Write).clear_only();
         }
     }
+}
+
+#[cold]
+fn outside() -> io::Error {
+    io::Error::other("waiting for a descriptor takes a runtime's turn")
 }
 
 /// Whether a short result proves that the kernel has no more, given what is known of the source.
