@@ -45,13 +45,13 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
         }
     }))?;
     let result = poll_fn(|cx| {
+        // Cloned before and dropped after the lock is held: a waker is foreign code.
+        let mut waker = Some(cx.waker().clone());
         let mut outcome = lock(&shared);
         match outcome.result.take() {
             Some(result) => Poll::Ready(result),
             None => {
-                let old = outcome.waker.replace(cx.waker().clone());
-                drop(outcome);
-                drop(old);
+                std::mem::swap(&mut outcome.waker, &mut waker);
                 Poll::Pending
             }
         }

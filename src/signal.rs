@@ -26,12 +26,14 @@ impl Signals {
     /// # Errors
     /// Out of descriptors; those of `signal(2)`.
     pub fn new(signals: &[Signal]) -> io::Result<Signals> {
+        // Counted before it is watched: one that comes while this runs must not be lost.
+        let count = |&signal| (signal, sys::signal::count(signal));
+        let seen = signals.iter().map(count).collect();
         for &signal in signals {
             sys::signal::watch(signal)?;
         }
         let watched = Watched::adopt(sys::signal::descriptor()?)?;
-        let count = |&signal| (signal, sys::signal::count(signal));
-        Ok(Signals { watched, seen: signals.iter().map(count).collect() })
+        Ok(Signals { watched, seen })
     }
 
     /// Waits for the next signal.

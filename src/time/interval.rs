@@ -39,11 +39,7 @@ impl Interval {
     pub async fn tick(&mut self) -> Instant {
         let tick = self.next;
         sleep_until(tick).await;
-        let late = Instant::now() - tick;
-        // Both in nanoseconds: a period that long has at most one tick.
-        let missed = late.as_nanos() / self.period.as_nanos();
-        let step = u32::try_from(missed + 1).ok().and_then(|count| self.period.checked_mul(count));
-        self.next = tick + step.unwrap_or(late + self.period);
+        self.next = next_after(tick, Instant::now(), self.period);
         tick
     }
 
@@ -51,5 +47,31 @@ impl Interval {
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period
+    }
+}
+
+/// The first point after `now` of the grid on which `tick` lies, which is not after `now`.
+fn next_after(tick: Instant, now: Instant, period: Duration) -> Instant {
+    // As wide as it takes: any number of the shortest periods, and one of the longest.
+    let period = period.as_nanos();
+    let missed = (now - tick).as_nanos() / period;
+    let ahead = u64::try_from((missed + 1).saturating_mul(period)).unwrap_or(u64::MAX);
+    Instant::from_nanos(tick.as_nanos().saturating_add(ahead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_tick_is_the_first_of_the_grid_that_is_yet_to_come() {
+        let at = Instant::from_nanos;
+        let next = |tick, now, period| next_after(at(tick), at(now), Duration::from_nanos(period));
+        assert_eq!(next(100, 100, 10), at(110));
+        assert_eq!(next(100, 109, 10), at(110));
+        assert_eq!(next(100, 110, 10), at(120));
+        assert_eq!(next(100, 137, 10), at(140));
+        assert_eq!(next(0, 1 << 60, 3), at((1u64 << 60) / 3 * 3 + 3), "4e17 periods late");
+        assert_eq!(next_after(at(5), at(7), Duration::MAX), Instant::FAR_FUTURE);
     }
 }
