@@ -21,19 +21,21 @@
 //!
 //! # What the bits mean
 //!
-//! The two rows of names say what a reader and a writer have to do: an event wakes the reader if it
-//! holds [`READABLE`](Readiness::READABLE), the writer if it holds
-//! [`WRITABLE`](Readiness::WRITABLE). The other flags say what they will find.
+//! A reader has to be woken when an event holds [`READABLE`](Readiness::READABLE), a writer when it
+//! holds [`WRITABLE`](Readiness::WRITABLE). The other flags say what they will find.
 //!
-//! | bit | readiness | why |
+//! | bit | readiness | because |
 //! | --- | --- | --- |
-//! | [`EPOLLIN`] | `READABLE` | there are bytes, a connection to accept, or the end of the stream |
-//! | [`EPOLLPRI`] | `READABLE`, `PRIORITY` | an urgent mark may end a read early, so a reader has to look again |
+//! | [`EPOLLIN`] | `READABLE` | bytes, a connection to accept, or the end of the stream |
+//! | [`EPOLLPRI`] | `READABLE`, `PRIORITY` | an urgent mark may end a read early: look again |
 //! | [`EPOLLOUT`] | `WRITABLE` | there is room, or a connect has ended |
-//! | [`EPOLLERR`] | `READABLE`, `WRITABLE`, `ERROR` | the next call returns the error, whichever it is; the kernel may report this bit alone |
-//! | [`EPOLLHUP`] | `READABLE`, `WRITABLE`, `READ_CLOSED`, `WRITE_CLOSED` | both directions have ended: reads drain what is left, writes fail |
-//! | [`EPOLLRDHUP`] | `READABLE`, `READ_CLOSED` | the peer will send no more: reads drain what is left |
+//! | [`EPOLLERR`] | `READABLE`, `WRITABLE`, `ERROR` | the next call of either side returns it |
+//! | [`EPOLLHUP`] | `READABLE`, `WRITABLE`, `READ_CLOSED`, `WRITE_CLOSED` | both directions ended |
+//! | [`EPOLLRDHUP`] | `READABLE`, `READ_CLOSED` | the peer will send no more |
 //! | any other | nothing | kept in [`Event::bits`] for those who asked for it |
+//!
+//! `EPOLLERR` and `EPOLLHUP` come unasked and may come alone: that is why they wake both sides.
+//! What was received before a direction closed can still be read.
 //!
 //! An event with several bits has the union. [`Interest`] is the way back: what to register for.
 //!
@@ -184,9 +186,7 @@ impl fmt::Debug for Event {
 #[inline]
 #[must_use]
 pub fn parse(bytes: &[u8], layout: Layout) -> Events<'_> {
-    Events {
-        chunks: bytes.chunks_exact(layout.size()),
-    }
+    Events { chunks: bytes.chunks_exact(layout.size()) }
 }
 
 /// The events of a buffer, in the kernel's order; made by [`parse`].

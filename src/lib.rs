@@ -40,6 +40,7 @@
 pub mod blocking;
 mod budget;
 mod contain;
+pub mod delay;
 pub mod event;
 mod executor;
 pub mod future;
@@ -52,7 +53,9 @@ pub mod signal;
 mod slab;
 pub mod sys;
 pub mod task;
+mod task_set;
 pub mod time;
 pub mod timer;
 
 pub use runtime::{Runtime, Turn, run, spawn, yield_now};
+pub use task_set::TaskSet;

@@ -20,8 +20,8 @@
 //! # The wheel
 //!
 //! Write deadlines as numbers of eleven digits, each of six bits. Then there is a level for each
-//! digit and, on it, a slot for each value of the digit: eleven wheels of 64 slots, a slot of each as
-//! wide as a whole turn of the wheel below it.
+//! digit and, on it, a slot for each value of the digit: eleven wheels of 64 slots, a slot of each
+//! as wide as a whole turn of the wheel below it.
 //!
 //! ```text
 //!   level   slot is       a turn is
@@ -37,8 +37,8 @@
 //!                                                             of its deadlines, `min`)
 //! ```
 //!
-//! The wheel has a time of its own, `elapsed`. A deadline is placed by the highest digit in which it
-//! differs from `elapsed`: that digit's position is the level, the deadline's digit there is the
+//! The wheel has a time of its own, `elapsed`. A deadline is placed by the highest digit in which
+//! it differs from `elapsed`: that digit's position is the level, the deadline's digit there is the
 //! slot.
 //!
 //! ```text
@@ -49,21 +49,23 @@
 //!                                      highest difference: level 4, slot 25
 //! ```
 //!
-//! This gives an order. What lies on a level agrees with `elapsed` in all digits above, and is later
-//! in this one: so no slot comes round again within its level, and all of a lower level comes before
-//! all of a higher one. The first slot in use of the lowest level in use therefore has the earliest
-//! deadlines: a bitmap of levels and one of slots for each level find it in two instructions.
+//! This gives an order. What lies on a level agrees with `elapsed` in all digits above, and is
+//! later in this one: so no slot comes round again within its level, and all of a lower level comes
+//! before all of a higher one. The first slot in use of the lowest level in use therefore has the
+//! earliest deadlines: a bitmap of levels and one of slots for each level find it in two
+//! instructions.
 //!
-//! A deadline that has passed (`elapsed` or earlier) counts as `elapsed`, and so is in the first slot
-//! of all.
+//! A deadline that has passed (`elapsed` or earlier) counts as `elapsed`, and so is in the first
+//! slot of all. [`NEVER`] has a place like any other, in the last; but `expire` never goes that
+//! far.
 //!
 //! # Expiry
 //!
-//! Slots whose `min` is due are opened, from the first: what is due is taken out, and the rest (only
-//! the slot around `now` can have any) is placed anew, now that `elapsed` has come near it, on a lower
-//! level. So a timer is moved at most once a level. A slot in which nothing is due is left shut: a
-//! timer that is alone in its slot is never moved at all, and with nothing due the call returns after
-//! one comparison.
+//! Slots whose `min` is due are opened, from the first: what is due is taken out, and the rest
+//! (only the slot around `now` can have any) is placed anew, now that `elapsed` has come near it,
+//! on a lower level. So a timer is moved at most once a level. A slot in which nothing is due is
+//! left shut: a timer that is alone in its slot is never moved at all, and with nothing due the
+//! call returns after one comparison.
 //!
 //! `min` is exact until a timer is removed: it may then be too early, until the slot is opened or
 //! empties. Whoever waits for it finds nothing due, but the slot has been opened: so that costs a
@@ -91,9 +93,9 @@ pub const NEVER: u64 = u64::MAX;
 ///
 /// No payload is dropped here, except by [`clear`](Timers::clear) and by dropping the queue.
 pub struct Timers<T> {
-    /// All timers, those with a deadline of `NEVER` included.
+    /// Who the timers are: place `n` of the slab is link `FIRST_TIMER + n` of the wheel.
     slab: Slab<T>,
-    /// The same, by deadline, `NEVER` excluded.
+    /// When they are due.
     wheel: Wheel,
     /// What is due in the slot that is open; empty between calls, kept for its memory.
     batch: Vec<Due>,
@@ -112,11 +114,7 @@ impl<T> Timers<T> {
     /// An empty queue, at time zero.
     #[must_use]
     pub fn new() -> Timers<T> {
-        Timers {
-            slab: Slab::new(),
-            wheel: Wheel::new(),
-            batch: Vec::new(),
-        }
+        Timers { slab: Slab::new(), wheel: Wheel::new(), batch: Vec::new() }
     }
 
     /// How many timers there are, those with a deadline of [`NEVER`] included.
@@ -181,12 +179,10 @@ impl<T> Timers<T> {
     #[inline]
     #[must_use]
     pub fn deadline(&self, key: Key) -> Option<u64> {
-        self.slab
-            .contains(key)
-            .then(|| self.wheel.time(FIRST_TIMER + key.index))
+        self.slab.contains(key).then(|| self.wheel.time(FIRST_TIMER + key.index))
     }
 
-    /// No timer fires before this time (nanoseconds); `None` if none ever will.
+    /// No timer fires before this time (nanoseconds); `None`: no timer will fire at all.
     ///
     /// It is the earliest deadline itself, unless a timer was removed that was near the earliest:
     /// then it may be too early, and an [`expire`](Timers::expire) at that time finds nothing due
@@ -201,8 +197,8 @@ impl<T> Timers<T> {
     /// Takes out the timers whose deadline is `now` or earlier and appends their payloads to `due`:
     /// in the order of their deadlines, equal ones in the order of their insertion.
     ///
-    /// Time may stand still or go back. Nothing then fires that has a deadline after the `now` given,
-    /// and nothing that has fired fires again.
+    /// Time may stand still or go back. Nothing then fires that has a deadline after the `now`
+    /// given, and nothing that has fired fires again.
     #[inline]
     pub fn expire(&mut self, now: u64, due: &mut Vec<T>) {
         // The last of times is never.
@@ -252,7 +248,7 @@ impl<T> Timers<T> {
         self.wheel.advance(now.min(self.wheel.end(slot)));
 
         if self.wheel.next(timer) == slot && self.wheel.time(timer) <= now {
-            // Nearly always so: there was just one timer in it.
+            // One timer only, as so often: nothing to sort.
             due.extend(self.slab.take(timer - FIRST_TIMER));
             return;
         }
@@ -261,11 +257,7 @@ impl<T> Timers<T> {
             let (deadline, next) = (self.wheel.time(timer), self.wheel.next(timer));
             if deadline <= now {
                 let rank = self.batch.len() as u32;
-                self.batch.push(Due {
-                    deadline,
-                    rank,
-                    timer,
-                });
+                self.batch.push(Due { deadline, rank, timer });
             } else {
                 self.wheel.insert(timer, deadline);
             }

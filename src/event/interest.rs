@@ -22,8 +22,8 @@ pub struct Interest(u32);
 impl Interest {
     /// Reading: `EPOLLIN`, `EPOLLRDHUP` and `EPOLLPRI`.
     ///
-    /// The last two are there so that a short read can be told from the last one: after neither has
-    /// been seen, a short read from a stream has emptied it.
+    /// The last two tell what a short read means: as long as neither was reported, a read from a
+    /// TCP stream that gives less than was asked for has emptied it.
     pub const READABLE: Interest = Interest(EPOLLIN | EPOLLRDHUP | EPOLLPRI);
     /// Writing, and the end of a connect: `EPOLLOUT`.
     pub const WRITABLE: Interest = Interest(EPOLLOUT);
@@ -72,11 +72,7 @@ impl BitOr for Interest {
 impl fmt::Debug for Interest {
     /// As one would write it: `READABLE | WRITABLE | edge`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            (EPOLLIN, "READABLE"),
-            (EPOLLOUT, "WRITABLE"),
-            (EPOLLET, "edge"),
-        ];
+        let parts = [(EPOLLIN, "READABLE"), (EPOLLOUT, "WRITABLE"), (EPOLLET, "edge")];
         let mut separator = "";
         for (bit, name) in parts {
             if self.0 & bit != 0 {

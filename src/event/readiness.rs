@@ -211,13 +211,7 @@ const fn meaning_of(bits: u32) -> Readiness {
         (EPOLLPRI, R::READABLE.union(R::PRIORITY)),
         (EPOLLOUT, R::WRITABLE),
         (EPOLLERR, R::READABLE.union(R::WRITABLE).union(R::ERROR)),
-        (
-            EPOLLHUP,
-            R::READABLE
-                .union(R::WRITABLE)
-                .union(R::READ_CLOSED)
-                .union(R::WRITE_CLOSED),
-        ),
+        (EPOLLHUP, R::READABLE.union(R::WRITABLE).union(R::READ_CLOSED).union(R::WRITE_CLOSED)),
         (EPOLLRDHUP, R::READABLE.union(R::READ_CLOSED)),
     ];
     let mut meaning = Readiness::EMPTY;

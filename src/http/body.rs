@@ -166,7 +166,8 @@ impl BodyDecoder {
         }
     }
 
-    /// Takes what `input` has, from `start`, of the `remaining` bytes; after the last, `next` follows.
+    /// Takes what `input` has, from `start`, of the `remaining` bytes; after the last, `next`
+    /// follows.
     fn take<'a>(&mut self, input: &'a [u8], start: usize, next: State) -> (usize, &'a [u8]) {
         let rest = input.get(start..).unwrap_or_default();
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
@@ -178,8 +179,8 @@ impl BodyDecoder {
         (start + data.len(), data)
     }
 
-    /// Gives out what is allowed before it refuses the byte after it, so that the split of the input
-    /// does not show in the data.
+    /// Gives out what is allowed before it refuses the byte after it, so that the split of the
+    /// input does not show in the data.
     fn decode_until_close<'a>(&mut self, input: &'a [u8]) -> Result<(usize, &'a [u8]), ParseError> {
         if self.allowance == 0 && !input.is_empty() {
             return Err(ParseError::BodyTooLarge);

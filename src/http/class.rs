@@ -2,7 +2,8 @@
 
 /// May stand in a token (RFC 9110, section 5.6.2): methods, header names, list members.
 pub(super) const TOKEN: u8 = 1;
-/// May stand in a header value or reason phrase (RFC 9110, section 5.5): no control byte but the tab.
+/// May stand in a header value or reason phrase (RFC 9110, section 5.5): no control byte but the
+/// tab.
 pub(super) const VALUE: u8 = 2;
 /// May stand in a request target: visible ASCII but `#`, which starts a fragment.
 pub(super) const TARGET: u8 = 4;
@@ -61,7 +62,13 @@ pub(super) fn is(byte: u8, classes: u8) -> bool {
 
 /// Whether `bytes` is one token.
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
+    !bytes.is_empty() && all_are(bytes, TOKEN)
+}
+
+/// Whether all of `bytes` belong to one of `classes`.
+#[inline]
+pub(super) fn all_are(bytes: &[u8], classes: u8) -> bool {
+    skip(bytes, 0, classes) == bytes.len()
 }
 
 /// Where, at or after `from`, the first byte is that no token has; the end if there is none.
@@ -72,37 +79,42 @@ pub(super) fn skip_token(bytes: &[u8], from: usize) -> usize {
 
 /// Where, at or after `from`, the first byte is that no target has; the end if there is none.
 #[inline]
-pub(super) fn skip_target(bytes: &[u8], mut from: usize) -> usize {
-    while let Some(word) = word_at(bytes, from) {
-        // Stops at `#` for nothing but the table to refuse it; and above 0x7e.
-        let suspects = below(word, 0x21) | equal(word, b'#') | equal(word, 0x7f) | (word & HIGHS);
-        if suspects != 0 {
-            from += first_byte(suspects);
-            break;
+pub(super) fn skip_target(bytes: &[u8], from: usize) -> usize {
+    let Some(mut rest) = bytes.get(from..) else { return from };
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        // Adding one takes 0x7f to the bytes above it, which are marked as they are.
+        let hash = (word ^ (ONES * b'#' as u64)).wrapping_sub(ONES);
+        let below = word.wrapping_sub(ONES * 0x21);
+        let marks = (below | hash | word | word.wrapping_add(ONES)) & HIGHS;
+        if marks != 0 {
+            return bytes.len() - rest.len() + first_marked(marks);
         }
-        from += 8;
+        rest = after;
     }
-    skip(bytes, from, TARGET)
+    skip(bytes, bytes.len() - rest.len(), TARGET)
 }
 
 /// Where, at or after `from`, the first byte is that no value has; the end if there is none.
 #[inline]
-pub(super) fn skip_value(bytes: &[u8], mut from: usize) -> usize {
-    loop {
-        while let Some(word) = word_at(bytes, from) {
-            let suspects = below(word, 0x20) | equal(word, 0x7f);
-            if suspects != 0 {
-                from += first_byte(suspects);
-                break;
-            }
-            from += 8;
+pub(super) fn skip_value(bytes: &[u8], from: usize) -> usize {
+    let Some(mut rest) = bytes.get(from..) else { return from };
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let delete = (word ^ (ONES * 0x7f)).wrapping_sub(ONES);
+        let below = word.wrapping_sub(ONES * 0x20);
+        let marks = (below | delete) & !word & HIGHS;
+        if marks == 0 {
+            rest = after;
+            continue;
         }
-        match bytes.get(from) {
-            // A tab, or one of the last few bytes.
-            Some(&byte) if is(byte, VALUE) => from += 1,
-            _ => return from,
+        rest = rest.get(first_marked(marks)..).unwrap_or_default();
+        match rest {
+            [b'\t', after @ ..] => rest = after,
+            _ => return bytes.len() - rest.len(),
         }
     }
+    skip(bytes, bytes.len() - rest.len(), VALUE)
 }
 
 #[inline]
@@ -116,31 +128,16 @@ fn skip(bytes: &[u8], mut from: usize, classes: u8) -> usize {
     from
 }
 
-// Eight bytes at a time, in one register. The classic tests for a byte below a bound and for a byte
-// equal to another set the high bit of each byte that matches; a borrow can also mark bytes above the
-// first match, never below it, and only the first is used.
+// Eight bytes at a time, in one register: a mark is the high bit of a byte. Subtracting `n` from
+// each byte marks those below `n` (and some above 0x7f, for which each caller has its own answer).
+// A borrow or carry can also mark bytes above the first that matches, never below it, and only the
+// first is used: the lowest, as words are read little-endian.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = ONES << 7;
 
 #[inline]
-fn word_at(bytes: &[u8], from: usize) -> Option<u64> {
-    bytes.get(from..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
-}
-
-#[inline]
-fn below(word: u64, bound: u8) -> u64 {
-    word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
-}
-
-#[inline]
-fn equal(word: u64, byte: u8) -> u64 {
-    below(word ^ (ONES * u64::from(byte)), 1)
-}
-
-/// The index of the first marked byte: the lowest, as words are read little-endian.
-#[inline]
-fn first_byte(marks: u64) -> usize {
+fn first_marked(marks: u64) -> usize {
     (marks.trailing_zeros() / 8) as usize
 }
 

@@ -5,12 +5,13 @@ use std::fmt;
 
 /// Why received bytes are not a message that this crate accepts.
 ///
-/// After any of these the place where the next message starts is unknown or not to be trusted: answer
-/// with [`status`](ParseError::status) and close the connection.
+/// After any of these the place where the next message starts is unknown or not to be trusted:
+/// answer with [`status`](ParseError::status) and close the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// The first line is not `method SP target SP version`; `GET /` alone (HTTP/0.9) is such a line.
+    /// The first line is not `method SP target SP version`; `GET /` alone (HTTP/0.9) is such a
+    /// line.
     RequestLine,
     /// The first line is not `version SP status SP reason`.
     StatusLine,

@@ -4,12 +4,13 @@ use std::fmt;
 
 /// The bounds on a message's head.
 ///
-/// A limit is the largest size accepted; one more is refused. A head is judged by its own bytes, never
-/// by how many arrived together, so the same message meets the same verdict however it is split.
+/// A limit is the largest size accepted; one more is refused. A head is judged by its own bytes,
+/// never by how many arrived together, so the same message meets the same verdict however it is
+/// split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the whole head: start line, header lines, the empty line that ends it, and any empty
-    /// lines before it. More is [`ParseError::HeadTooLong`](super::ParseError::HeadTooLong).
+    /// Bytes of the whole head: start line, header lines, the empty line that ends it, and any
+    /// empty lines before it. More is [`ParseError::HeadTooLong`](super::ParseError::HeadTooLong).
     pub head_bytes_max: usize,
     /// Bytes of the request target. More is
     /// [`ParseError::TargetTooLong`](super::ParseError::TargetTooLong).
@@ -82,7 +83,7 @@ pub enum Method<'a> {
 
 impl<'a> Method<'a> {
     /// The method whose name is `name`; the caller has checked that it is a token.
-    #[must_use]
+    #[inline]
     pub(super) fn from_token(name: &'a [u8]) -> Option<Method<'a>> {
         Some(match name {
             b"GET" => Method::Get,

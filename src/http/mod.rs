@@ -15,8 +15,8 @@
 //!
 //! Three things hold for every parser here, and the tests check them:
 //!
-//! - **The split does not matter.** However the bytes are cut, the verdict is the same: each byte is
-//!   judged once, in order, and no verdict waits for a byte it does not need.
+//! - **The split does not matter.** However the bytes are cut, the verdict is the same: each byte
+//!   is judged once, in order, and no verdict waits for a byte it does not need.
 //! - **Doubt is refused.** Two programs that read one message differently let requests be smuggled
 //!   past one of them (RFC 9112, section 11.2). So bare CR or LF, folded lines, a repeated
 //!   `Content-Length` and their kin are errors, although other servers forgive some of them.
@@ -46,13 +46,18 @@
 //! ```
 
 mod body;
+mod buffer;
 mod class;
+mod client;
+mod drain;
 mod error;
+mod facts;
 mod head;
 mod message;
 mod percent;
 mod request;
 mod response;
+mod server;
 mod status;
 mod target;
 #[cfg(test)]
@@ -62,12 +67,15 @@ mod write;
 pub use body::{
     BodyDecoder, CHUNK_SIZE_DIGITS_MAX, Decoded, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX,
 };
+pub use buffer::BufferPool;
+pub use client::{Client, Reply, get};
 pub use error::{ParseError, WriteError};
 pub use head::Headers;
 pub use message::{Connection, Framing, Limits, Method, Version};
 pub use percent::{PercentError, percent_decode, percent_encode};
 pub use request::{LEADING_EMPTY_LINES_MAX, Request, RequestParser};
 pub use response::{RequestKind, Response, ResponseParser};
+pub use server::{Answer, Server, ServerOptions};
 pub use status::reason_phrase;
 pub use target::TargetForm;
 pub use write::{

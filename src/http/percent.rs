@@ -23,8 +23,8 @@ impl Error for PercentError {}
 
 /// Decodes `%41` to `A`; a `+` stays a plus. Borrows where there is nothing to decode.
 ///
-/// Split a path at its `/` first: `%2F` decodes to a slash that does not separate. What comes out is
-/// bytes, as nothing says that it is UTF-8.
+/// Split a path at its `/` first: `%2F` decodes to a slash that does not separate. What comes out
+/// is bytes, as nothing says that it is UTF-8.
 ///
 /// # Errors
 ///
@@ -72,7 +72,8 @@ pub fn percent_decode(text: &str) -> Result<Cow<'_, [u8]>, PercentError> {
 /// Encodes `segment` to stand as one segment of a path: `/`, `?`, `%`, spaces and all that is not a
 /// `pchar` become `%XX`.
 ///
-/// The segments `.` and `..` have no encoded form that others don't take for the same: don't send them.
+/// The segments `.` and `..` have no encoded form that others don't take for the same: don't send
+/// them.
 #[must_use]
 pub fn percent_encode(segment: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789ABCDEF";

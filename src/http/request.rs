@@ -10,7 +10,8 @@
 
 use super::ParseError;
 use super::class::{skip_target, skip_token};
-use super::head::{HeaderScan, Headers, Side, Stop, after_line_end, slice};
+use super::facts::Side;
+use super::head::{HeaderScan, Headers, Stop, after_line_end, slice};
 use super::message::{Framing, Limits, Method, Version};
 use super::target::{Parts, TargetForm, suits};
 
@@ -62,8 +63,8 @@ impl<'a> Request<'a> {
         self.parts().form
     }
 
-    /// The path of the target, still percent-encoded: from `/` up to the query; `*` where the request
-    /// is for the server as a whole; empty for `CONNECT`.
+    /// The path of the target, still percent-encoded: from `/` up to the query; `*` where the
+    /// request is for the server as a whole; empty for `CONNECT`.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.parts().path
@@ -84,8 +85,8 @@ impl<'a> Request<'a> {
         self.parts().authority.unwrap_or_else(host)
     }
 
-    /// Appends the head to `out` as it would be sent: what is parsed from that is this request again,
-    /// without leading empty lines and the white space around values.
+    /// Appends the head to `out` as it would be sent: what is parsed from that is this request
+    /// again, without leading empty lines and the white space around values.
     pub fn write_back(&self, out: &mut Vec<u8>) {
         for part in [self.method.as_str(), " ", self.target, " ", self.version.as_str(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
@@ -145,17 +146,16 @@ impl RequestParser {
     ///
     /// # Errors
     ///
-    /// The first reason, in the order of the bytes, why this is not a request; calling again returns
-    /// the same. A head that fills `limits.head_bytes_max` and isn't complete is refused at once.
+    /// The first reason, in the order of the bytes, why this is not a request; calling again
+    /// returns the same. A head that fills `limits.head_bytes_max` and isn't complete is refused at
+    /// once.
     pub fn parse<'a>(
         &mut self,
         buffer: &'a [u8],
         limits: &Limits,
     ) -> Result<Option<Request<'a>>, ParseError> {
-        let head = buffer.get(..limits.head_bytes_max).unwrap_or(buffer);
-        // On a copy, so that a refusal leaves the parser where it will be found again.
-        let mut scan = *self;
-        match scan.advance(head, limits) {
+        let head = &buffer[..buffer.len().min(limits.head_bytes_max)];
+        match self.advance(head, limits) {
             Ok(request) => {
                 *self = RequestParser::new();
                 Ok(Some(request))
@@ -164,10 +164,7 @@ impl RequestParser {
             Err(Stop::Incomplete) if buffer.len() >= limits.head_bytes_max => {
                 Err(ParseError::HeadTooLong)
             }
-            Err(Stop::Incomplete) => {
-                *self = scan;
-                Ok(None)
-            }
+            Err(Stop::Incomplete) => Ok(None),
         }
     }
 
@@ -191,13 +188,9 @@ impl RequestParser {
         if self.place == Place::Target {
             self.scan_target(head, limits.target_bytes_max)?;
         }
-        let method = slice(head, self.method_start, self.method_end);
-        let method = Method::from_token(method).ok_or(ParseError::Method)?;
-        let target = slice(head, self.method_end + 1, self.target_end);
-        let target = std::str::from_utf8(target).map_err(|_| ParseError::Target)?;
         if self.place == Place::Version {
             let (version, end) = scan_version(head, self.position)?;
-            if !suits(method, target) {
+            if !suits(self.method(head), self.target(head)) {
                 return Err(ParseError::Target.into());
             }
             self.version = version;
@@ -205,9 +198,9 @@ impl RequestParser {
             self.headers = HeaderScan::starting_at(end);
             self.place = Place::Headers;
         }
-        let head_bytes =
-            self.headers.advance(head, limits.headers_max, Side::Request, self.version)?;
-        self.request(head, method, target, head_bytes).map_err(Stop::Refused)
+        let (lines_max, version) = (limits.headers_max, self.version);
+        let head_bytes = self.headers.advance(head, lines_max, Side::Request, version)?;
+        self.request(head, head_bytes).map_err(Stop::Refused)
     }
 
     fn skip_empty_lines(&mut self, head: &[u8]) -> Result<(), Stop> {
@@ -250,27 +243,17 @@ impl RequestParser {
 
     /// What only the whole head can tell.
     #[inline]
-    fn request<'a>(
-        &self,
-        head: &'a [u8],
-        method: Method<'a>,
-        target: &'a str,
-        head_bytes: usize,
-    ) -> Result<Request<'a>, ParseError> {
+    fn request<'a>(&self, head: &'a [u8], head_bytes: usize) -> Result<Request<'a>, ParseError> {
         let facts = &self.headers.facts;
         let host = match facts.host {
             Some((start, end)) => slice(head, start, end),
             None if self.version == Version::Http10 => &[],
             None => return Err(ParseError::Host),
         };
-        let framing = match facts.content_length {
-            _ if facts.chunked => Framing::Chunked,
-            Some(length) => Framing::Length(length),
-            None => Framing::None,
-        };
+        let framing = facts.framing().unwrap_or_default();
         Ok(Request {
-            method,
-            target,
+            method: Method::from_token(self.method(head)).ok_or(ParseError::Method)?,
+            target: std::str::from_utf8(self.target(head)).map_err(|_| ParseError::Target)?,
             version: self.version,
             framing,
             keep_alive: facts.keeps_alive(self.version),
@@ -280,13 +263,23 @@ impl RequestParser {
             lines: slice(head, self.position, head_bytes - 2),
         })
     }
+
+    #[inline]
+    fn method<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        slice(head, self.method_start, self.method_end)
+    }
+
+    #[inline]
+    fn target<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        slice(head, self.method_end + 1, self.target_end)
+    }
 }
 
-/// The version and CR LF that should stand at `start`, and the index after them. Ten bytes, so they are
-/// looked at anew on each call.
+/// The version and CR LF that should stand at `start`, and the index after them. Ten bytes, so they
+/// are looked at anew on each call.
 #[inline]
 fn scan_version(head: &[u8], start: usize) -> Result<(Version, usize), Stop> {
-    let line = head.get(start..).unwrap_or_default();
+    let Some(line) = head.get(start..) else { return Err(Stop::Incomplete) };
     if line.starts_with(b"HTTP/1.1\r\n") {
         return Ok((Version::Http11, start + 10));
     }

@@ -7,7 +7,8 @@
 
 use super::ParseError;
 use super::class::skip_value;
-use super::head::{HeaderScan, Headers, Side, Stop, after_line_end, slice};
+use super::facts::Side;
+use super::head::{HeaderScan, Headers, Stop, after_line_end, slice};
 use super::message::{Framing, Limits, Method, Version};
 use super::request::version_at;
 
@@ -72,8 +73,8 @@ impl<'a> Response<'a> {
         self.headers().value_of(name)
     }
 
-    /// Appends the head to `out` as it would be sent: what is parsed from that is this response again,
-    /// without the white space around values.
+    /// Appends the head to `out` as it would be sent: what is parsed from that is this response
+    /// again, without the white space around values.
     pub fn write_back(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.version.as_str().as_bytes());
         out.push(b' ');
@@ -94,8 +95,8 @@ enum Place {
     Headers,
 }
 
-/// Parses the head of a response that arrives bit by bit; see [`RequestParser`](super::RequestParser)
-/// for what it asks of the caller's buffer.
+/// Parses the head of a response that arrives bit by bit; see
+/// [`RequestParser`](super::RequestParser) for what it asks of the caller's buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseParser {
     kind: RequestKind,
@@ -117,22 +118,22 @@ impl ResponseParser {
 
     /// Looks at `buffer`, which starts where the response should start, for a whole head.
     ///
-    /// `Ok(None)` means that what is there is in order, but the head isn't complete. Once a response
-    /// is returned the parser is as new, so that it takes what follows an
+    /// `Ok(None)` means that what is there is in order, but the head isn't complete. Once a
+    /// response is returned the parser is as new, so that it takes what follows an
     /// [interim](Response::is_interim) one. `limits.target_bytes_max` is of no concern here.
     ///
     /// # Errors
     ///
-    /// The first reason, in the order of the bytes, why this is not a response; calling again returns
-    /// the same. A head that fills `limits.head_bytes_max` and isn't complete is refused at once.
+    /// The first reason, in the order of the bytes, why this is not a response; calling again
+    /// returns the same. A head that fills `limits.head_bytes_max` and isn't complete is refused at
+    /// once.
     pub fn parse<'a>(
         &mut self,
         buffer: &'a [u8],
         limits: &Limits,
     ) -> Result<Option<Response<'a>>, ParseError> {
-        let head = buffer.get(..limits.head_bytes_max).unwrap_or(buffer);
-        let mut scan = *self;
-        match scan.advance(head, limits) {
+        let head = &buffer[..buffer.len().min(limits.head_bytes_max)];
+        match self.advance(head, limits) {
             Ok(response) => {
                 *self = ResponseParser::new(self.kind);
                 Ok(Some(response))
@@ -141,10 +142,7 @@ impl ResponseParser {
             Err(Stop::Incomplete) if buffer.len() >= limits.head_bytes_max => {
                 Err(ParseError::HeadTooLong)
             }
-            Err(Stop::Incomplete) => {
-                *self = scan;
-                Ok(None)
-            }
+            Err(Stop::Incomplete) => Ok(None),
         }
     }
 
@@ -169,10 +167,11 @@ impl ResponseParser {
         Ok(self.response(head, head_bytes))
     }
 
-    /// The version, a space and the status: at most 13 bytes, so they are looked at anew on each call.
+    /// The version, a space and the status: at most 13 bytes, so they are looked at anew on each
+    /// call.
     ///
-    /// The space after the status may be absent if the reason is: RFC 9112, section 4 has it always,
-    /// but servers in wide use leave it out.
+    /// The space after the status may be absent if the reason is: RFC 9112, section 4 has it
+    /// always, but servers in wide use leave it out.
     fn scan_status(&mut self, head: &[u8]) -> Result<(), Stop> {
         let version = version_at(head)?;
         let mut status = 0;
@@ -200,12 +199,10 @@ impl ResponseParser {
 
     fn response<'a>(&self, head: &'a [u8], head_bytes: usize) -> Response<'a> {
         let facts = &self.headers.facts;
-        let framing = match (self.kind, self.status, facts.content_length) {
-            (RequestKind::Head, _, _) | (_, 100..200 | 204 | 304, _) => Framing::None,
-            (RequestKind::Connect, 200..300, _) => Framing::None,
-            _ if facts.chunked => Framing::Chunked,
-            (_, _, Some(length)) => Framing::Length(length),
-            (_, _, None) => Framing::UntilClose,
+        let framing = match (self.kind, self.status) {
+            (RequestKind::Head, _) | (_, 100..200 | 204 | 304) => Framing::None,
+            (RequestKind::Connect, 200..300) => Framing::None,
+            _ => facts.framing().unwrap_or(Framing::UntilClose),
         };
         Response {
             version: self.version,

@@ -1,7 +1,7 @@
 //! The words that go with status codes.
 
-/// The reason phrase of `status`, or an empty one if it has none (RFC 9110, section 15, and the IANA
-/// registry).
+/// The reason phrase of `status`, or an empty one if it has none (RFC 9110, section 15, and the
+/// IANA registry).
 #[must_use]
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {

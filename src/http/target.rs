@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::class::{NAME, TARGET, is};
+use super::class::{NAME, TARGET, all_are, is};
 use super::message::Method;
 
 /// The four forms of a request target (RFC 9112, section 3.2).
@@ -67,18 +67,31 @@ impl<'a> Parts<'a> {
 
 /// Whether `target` may stand in a request line that `method` starts.
 #[inline]
-pub(super) fn suits(method: Method<'_>, target: &str) -> bool {
-    (target.starts_with('/') && method != Method::Connect) || Parts::of(method, target).is_some()
+pub(super) fn suits(method: &[u8], target: &[u8]) -> bool {
+    let is_origin_form = target.first() == Some(&b'/') && method != b"CONNECT";
+    is_origin_form || has_other_form(method, target)
+}
+
+#[cold]
+fn has_other_form(method: &[u8], target: &[u8]) -> bool {
+    let (method, target) = (Method::from_token(method), std::str::from_utf8(target));
+    matches!((method, target), (Some(method), Ok(target)) if Parts::of(method, target).is_some())
 }
 
 /// Whether `target` has only bytes that a target may have, and at least one.
 pub(super) fn is_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.iter().all(|&byte| is(byte, TARGET))
+    !target.is_empty() && all_are(target, TARGET)
 }
 
-/// Whether `bytes` is `host [":" port]` with a non-empty host and no userinfo, which RFC 9110, section
-/// 4.2.4 has recipients treat as an error.
+/// Whether `bytes` is `host [":" port]` with a non-empty host and no userinfo, which RFC 9110,
+/// section 4.2.4 has recipients treat as an error.
+#[inline]
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
+    // A plain name is by far the most common.
+    all_are(bytes, NAME) && !bytes.is_empty() || is_other_authority(bytes)
+}
+
+fn is_other_authority(bytes: &[u8]) -> bool {
     let (host, port) = split_port(bytes);
     is_host(host) && port.is_none_or(|port| port.is_empty() || is_port(port))
 }
@@ -136,8 +149,7 @@ fn is_scheme(scheme: &[u8]) -> bool {
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (text, None),
-    }
+    // By bytes, as a search for a `char` is made for long texts.
+    let Some(mark) = text.bytes().position(|byte| byte == b'?') else { return (text, None) };
+    (text.get(..mark).unwrap_or_default(), text.get(mark + 1..))
 }

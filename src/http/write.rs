@@ -11,7 +11,8 @@ use super::status::reason_phrase;
 use super::target::{is_authority, is_target, suits};
 use super::{ParseError, WriteError};
 
-/// The interim response that a client waits for which [expects](super::Request::expects_continue) one.
+/// The interim response that a client waits for which [expects](super::Request::expects_continue)
+/// one.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What a request's head is written from, its framing aside.
@@ -23,7 +24,8 @@ pub struct RequestHead<'a> {
     pub target: &'a str,
     /// The value of `Host`; it may be empty.
     pub host: &'a str,
-    /// Further headers, in order. `Host`, `Content-Length` and `Transfer-Encoding` are refused here.
+    /// Further headers, in order. `Host`, `Content-Length` and `Transfer-Encoding` are refused
+    /// here.
     pub headers: &'a [(&'a str, &'a str)],
     /// What to say of the connection.
     pub connection: Connection,
@@ -53,7 +55,9 @@ pub fn write_request_head(
     if !is_token(head.method.as_str().as_bytes()) {
         return Err(WriteError::Method);
     }
-    if !is_target(head.target.as_bytes()) || !suits(head.method, head.target) {
+    if !is_target(head.target.as_bytes())
+        || !suits(head.method.as_str().as_bytes(), head.target.as_bytes())
+    {
         return Err(WriteError::Target);
     }
     if !(head.host.is_empty() || is_authority(head.host.as_bytes())) {
@@ -71,8 +75,8 @@ pub fn write_request_head(
 
 /// Appends a request with `body` as its whole body.
 ///
-/// An empty body is announced by `Content-Length: 0` for `POST`, `PUT` and `PATCH`, whose meaning is
-/// in the body, and by nothing for the others (RFC 9110, section 8.6).
+/// An empty body is announced by `Content-Length: 0` for `POST`, `PUT` and `PATCH`, whose meaning
+/// is in the body, and by nothing for the others (RFC 9110, section 8.6).
 ///
 /// # Errors
 ///
@@ -100,8 +104,8 @@ pub fn write_request(
 ///
 /// # Errors
 ///
-/// Says what is wrong with the head; nothing is written then. A 1xx or 204 with a framing other than
-/// `None` is [`WriteError::Framing`] (RFC 9110, section 8.6).
+/// Says what is wrong with the head; nothing is written then. A 1xx or 204 with a framing other
+/// than `None` is [`WriteError::Framing`] (RFC 9110, section 8.6).
 pub fn write_response_head(
     out: &mut Vec<u8>,
     head: &ResponseHead<'_>,
@@ -175,7 +179,8 @@ const TEXT_HEAD_CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Connection: close\r\n\
     Content-Length: ";
 
-/// Appends the response that tells a client why its request is refused, and that the connection closes.
+/// Appends the response that tells a client why its request is refused, and that the connection
+/// closes.
 pub fn write_refusal(out: &mut Vec<u8>, error: ParseError) {
     let reason = error.reason();
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -189,7 +194,8 @@ pub fn write_refusal(out: &mut Vec<u8>, error: ParseError) {
     out.push(b'\n');
 }
 
-/// Appends one chunk; nothing if `data` is empty, as an empty chunk is the last (RFC 9112, section 7.1).
+/// Appends one chunk; nothing if `data` is empty, as an empty chunk is the last (RFC 9112, section
+/// 7.1).
 pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
     if data.is_empty() {
         return;

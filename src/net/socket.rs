@@ -86,6 +86,14 @@ impl TcpSocket {
         self.set(SocketOption::ReusePort, on.into())
     }
 
+    /// Sends small segments at once (`TCP_NODELAY`); accepted connections inherit it.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.set(SocketOption::NoDelay, on.into())
+    }
+
     /// Bytes of the send buffer, which accepted connections inherit; the kernel doubles the number
     /// and has bounds of its own.
     ///

@@ -92,10 +92,6 @@ impl AsFd for Epoll {
 
 /// What `epoll_ctl(2)` is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(test, feature = "fault")),
-    expect(unreachable_pub, reason = "public where kernels of one's own are")
-)]
 pub enum Control {
     /// `EPOLL_CTL_ADD`.
     Add {

@@ -75,7 +75,7 @@ macro_rules! calls {
         impl Descriptor {$(
             $(#[$doc])*
             #[inline]
-            pub(crate) fn $name(&self, $($argument: $type),*) -> io::Result<$result> {
+            pub fn $name(&self, $($argument: $type),*) -> io::Result<$result> {
                 match &self.0 {
                     Repr::Linux(fd) => calls!(@ $mode $linux(fd.as_fd(), $($argument),*)),
                     #[cfg(any(test, feature = "fault"))]
@@ -166,7 +166,7 @@ fn control(fd: BorrowedFd<'_>, change: Control, target: &Descriptor) -> io::Resu
 
 impl Descriptor {
     /// `accept4(2)`.
-    pub(crate) fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
+    pub fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
         match &self.0 {
             Repr::Linux(fd) => {
                 let (fd, peer) = retry(|| socket::accept(fd.as_fd()))?;
@@ -225,7 +225,7 @@ impl KernelHandle {
     }
 
     /// `socket(2)`: a non-blocking stream socket.
-    pub(crate) fn socket(&self, family: Family) -> io::Result<Descriptor> {
+    pub fn socket(&self, family: Family) -> io::Result<Descriptor> {
         create!(self, hosted => hosted.socket(family), socket::create(family))
     }
 
@@ -244,7 +244,8 @@ impl KernelHandle {
 
     /// Nanoseconds on the monotonic clock.
     #[inline]
-    pub(crate) fn now(&self) -> u64 {
+    #[must_use]
+    pub fn now(&self) -> u64 {
         #[cfg(any(test, feature = "fault"))]
         if let Some(hosted) = &self.hosted {
             return hosted.now();

@@ -22,9 +22,7 @@ mod limit;
 pub mod signal;
 mod socket;
 
-#[cfg(any(test, feature = "fault"))]
-pub use epoll::Control;
-pub use epoll::{Epoll, EventBuffer};
+pub use epoll::{Control, Epoll, EventBuffer};
 pub use eventfd::Notifier;
 pub use kernel::{Descriptor, KernelHandle};
 #[cfg(any(test, feature = "fault"))]

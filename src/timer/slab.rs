@@ -7,9 +7,9 @@ const NONE: u32 = u32::MAX;
 
 /// Names one timer of one [`Timers`](super::Timers).
 ///
-/// A key whose timer has fired or was removed is stale, and stays so forever: it finds nothing, also
-/// after another timer has taken the place. A key means nothing to another `Timers`, where it may
-/// happen to find a timer.
+/// A key whose timer has fired or was removed is stale, and stays so forever: it finds nothing,
+/// also after another timer has taken the place. A key means nothing to another `Timers`, where it
+/// may happen to find a timer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
     pub(super) index: u32,
@@ -38,11 +38,7 @@ pub(super) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(super) const fn new() -> Slab<T> {
-        Slab {
-            places: Vec::new(),
-            vacant: NONE,
-            len: 0,
-        }
+        Slab { places: Vec::new(), vacant: NONE, len: 0 }
     }
 
     #[inline]
@@ -58,11 +54,7 @@ impl<T> Slab<T> {
     /// Adds a vacant place; there is none.
     pub(super) fn grow(&mut self) {
         self.vacant = self.places.len() as u32;
-        self.places.push(Place {
-            generation: NonZeroU32::MIN,
-            vacant: NONE,
-            payload: None,
-        });
+        self.places.push(Place { generation: NonZeroU32::MIN, vacant: NONE, payload: None });
     }
 
     /// Puts a payload into a vacant place, or gives it back if there is none.
@@ -75,10 +67,7 @@ impl<T> Slab<T> {
         self.vacant = place.vacant;
         self.len += 1;
         place.payload = Some(payload);
-        Ok(Key {
-            index,
-            generation: place.generation,
-        })
+        Ok(Key { index, generation: place.generation })
     }
 
     /// Whether the key's timer is here.
@@ -139,8 +128,8 @@ impl<T> Slab<T> {
 /// What only the tests look at.
 #[cfg(test)]
 impl<T> Slab<T> {
-    pub(super) fn is_occupied(&self, index: usize) -> bool {
-        self.places[index].payload.is_some()
+    pub(super) fn is_occupied(&self, index: u32) -> bool {
+        self.places[index as usize].payload.is_some()
     }
 
     /// Makes a live timer the last one its place will hold, and returns its new key.
@@ -152,11 +141,7 @@ impl<T> Slab<T> {
 
     /// Whether the list of vacant places holds just those that are neither occupied nor retired.
     pub(super) fn check(&self) -> Result<(), String> {
-        let occupied = self
-            .places
-            .iter()
-            .filter(|place| place.payload.is_some())
-            .count();
+        let occupied = self.places.iter().filter(|place| place.payload.is_some()).count();
         if occupied != self.len {
             return Err(format!("{occupied} places are occupied, not {}", self.len));
         }
@@ -180,4 +165,9 @@ impl<T> Place<T> {
     fn is_vacant(&self) -> bool {
         self.payload.is_none() && self.generation != NonZeroU32::MAX
     }
+}
+
+#[cfg(test)]
+pub(super) const fn place_size<T>() -> usize {
+    size_of::<Place<T>>()
 }

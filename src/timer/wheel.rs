@@ -1,25 +1,25 @@
-//! The wheel: which slot a deadline belongs to, and which slot comes first. It knows timers by index
-//! and deadline only. The module above has the drawing of levels and slots; this is a slot:
+//! The wheel: which slot a deadline belongs to, and which slot comes first. It knows timers by
+//! index and deadline only. The module above has the drawing of levels and slots; this is a slot:
 //!
 //! ```text
 //!   links:   0 ............ 703 | 704 ................
 //!            slots, level by    | timers, in any order
 //!            level              |
 //!
-//!              .-------------------------------------------.
-//!              v                                           |
-//!        +-----------+  next   +-----------+  next   +-----------+  next
-//!        | slot 357  | ------> | timer 709 | ------> | timer 704 | ------> (the slot)
-//!        | time: min |         | deadline  |         | deadline  |
-//!        +-----------+ <------ +-----------+ <------ +-----------+
-//!              |      previous              previous       ^
-//!              '-------------------------------------------'
-//!                previous: where the next timer is appended
+//!            .----------------------- next ------------------------.
+//!            v                                                     |
+//!      +-----------+   next   +-----------+   next   +-----------+ |
+//!      | slot 357  | -------> | timer 709 | -------> | timer 704 |-'
+//!      | time: min |          | deadline  |          | deadline  |
+//!    .-|           | <------- |           | <------- |           |
+//!    | +-----------+ previous +-----------+ previous +-----------+
+//!    |                                                     ^
+//!    '---------------------- previous ---------------------'   new timers go in here
 //! ```
 //!
-//! A slot is the link that closes the ring of its timers. So no timer is without neighbours, neither
-//! insertion nor removal has a special case at the ends, and the last timer of a slot, which has the
-//! slot on both sides, tells by that which slot becomes empty.
+//! A slot is the link that closes the ring of its timers. So no timer is without neighbours,
+//! neither insertion nor removal has a special case at the ends, and the last timer of a slot,
+//! which has the slot on both sides, tells by that which slot becomes empty.
 
 use super::NEVER;
 
@@ -29,8 +29,8 @@ const DIGIT_BITS: u32 = 6;
 pub(super) const SLOTS: usize = 1 << DIGIT_BITS;
 /// Digits of a time.
 pub(super) const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
-/// One bitmap a level, and a few that stay empty: a power of two, so that the index needs a mask and
-/// no check.
+/// One bitmap a level, and a few that stay empty: a power of two, so that the index needs a mask
+/// and no check.
 pub(super) const BITMAPS: usize = LEVELS.next_power_of_two();
 
 /// Index of the first link that is a timer.
@@ -40,8 +40,8 @@ pub(super) const TIMERS_MAX: usize = (u32::MAX - FIRST_TIMER) as usize;
 
 /// The slots, the rings of timers that they hold, and what is needed to find the right one.
 pub(super) struct Wheel {
-    /// All deadlines are placed relative to this time. It only grows, and not beyond a deadline that
-    /// hasn't been taken off the wheel.
+    /// All deadlines are placed relative to this time. It only grows, and never so far that a
+    /// deadline on the wheel would have another place.
     pub(super) elapsed: u64,
     /// Which levels have a slot in use: bit `n` for level `n`.
     pub(super) levels: u32,
@@ -62,25 +62,14 @@ pub(super) struct Link {
 
 impl Link {
     const fn alone(index: u32, time: u64) -> Link {
-        Link {
-            time,
-            previous: index,
-            next: index,
-        }
+        Link { time, previous: index, next: index }
     }
 }
 
 impl Wheel {
     pub(super) fn new() -> Wheel {
-        let links = (0..FIRST_TIMER)
-            .map(|slot| Link::alone(slot, NEVER))
-            .collect();
-        Wheel {
-            elapsed: 0,
-            levels: 0,
-            occupied: [0; BITMAPS],
-            links,
-        }
+        let links = (0..FIRST_TIMER).map(|slot| Link::alone(slot, NEVER)).collect();
+        Wheel { elapsed: 0, levels: 0, occupied: [0; BITMAPS], links }
     }
 
     /// Makes room for one more timer, the next by index.
@@ -139,11 +128,7 @@ impl Wheel {
         ring.time = ring.time.min(deadline);
         let last = std::mem::replace(&mut ring.previous, index);
         self.links[last as usize].next = index;
-        self.links[index as usize] = Link {
-            time: deadline,
-            previous: last,
-            next: slot,
-        };
+        self.links[index as usize] = Link { time: deadline, previous: last, next: slot };
     }
 
     /// Takes a timer out of its slot.
@@ -194,7 +179,8 @@ impl Wheel {
         // The 1 stands for no difference at all, which is level 0 as well.
         let highest = ((time ^ self.elapsed) | 1).ilog2();
         let (level, shift) = DIGITS[highest as usize];
-        u32::from(level) << DIGIT_BITS | (time >> (shift % 64)) as u32 % SLOTS as u32
+        let digit = (time >> (shift % 64)) as u32 % SLOTS as u32;
+        (u32::from(level) << DIGIT_BITS) | digit
     }
 }
 

@@ -1,0 +1,42 @@
+# Whirligig's tasks. `make run` and `make test` need only Rust and make.
+
+CARGO ?= cargo
+FUZZ_SECONDS ?= 60
+
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz clean
+
+help:
+	@echo "make run        start the delayserver, ask it with two clients, stop it"
+	@echo "make test       everything that CI checks: format, clippy, tests, docs, examples, corpora"
+	@echo "make fuzz       fuzz each target for FUZZ_SECONDS (60); needs nightly and cargo-fuzz"
+	@echo "make doc        build the documentation"
+	@echo "make clean      remove what was built"
+
+run:
+	@$(CARGO) build --release --quiet --bins
+	@sh docs/run.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release"
+
+test: format clippy check-tests doc
+	@echo "all is well"
+
+format:
+	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+
+# Warnings are errors here, and only here: they are no reason to stop somebody else's build.
+clippy:
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --all-targets --all-features --quiet -- -D warnings
+
+# Unit, integration and doc tests, examples, and every fuzz corpus; debug and release. Without
+# the features first, as users build it.
+check-tests:
+	$(CARGO) test --quiet
+	$(CARGO) test --quiet --all-features --lib --bins --tests --examples
+	$(CARGO) test --quiet --release --all-features --lib --bins --tests --examples
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet --all-features
+
+clean:
+	$(CARGO) clean

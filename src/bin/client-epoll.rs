@@ -1,0 +1,189 @@
+//! The client on the bare event loop: no executor and no futures, only system calls, the event
+//! parser, and one state for each request that says what it waits for.
+
+use std::env;
+use std::error::Error;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::ExitCode;
+use whirligig::delay::{Order, Planned, Report, client_main};
+use whirligig::event::Interest;
+use whirligig::http::{BodyDecoder, Limits, RequestKind, ResponseParser};
+use whirligig::sys::{Connect, Descriptor, Epoll, EventBuffer, Family, KernelHandle};
+
+const HOW: &str = "Makes requests of a delayserver, all at once, with a bare epoll loop.";
+
+fn main() -> ExitCode {
+    client_main("client-epoll", HOW, env::args_os().skip(1), run)
+}
+
+fn run(order: &Order) -> Result<(), Box<dyn Error>> {
+    let addresses: Vec<SocketAddr> = order.server.to_socket_addrs()?.collect();
+    let mut report = Report::new(io::stdout());
+    let epoll = Epoll::new()?;
+    let mut exchanges = Vec::new();
+    for planned in order.planned() {
+        let request = planned.to_bytes(&order.server)?;
+        let mut exchange = Exchange::new(planned, request, &addresses)?;
+        exchange.connect(&epoll, exchanges.len() as u64)?;
+        exchanges.push(exchange);
+    }
+    let mut waiting = exchanges.len();
+    let mut buffer = EventBuffer::with_capacity(256);
+    while waiting > 0 {
+        for event in epoll.wait(&mut buffer, None)? {
+            let exchange = &mut exchanges[event.token() as usize];
+            if exchange.is_answered() {
+                continue;
+            }
+            // The registration is edge-triggered: go on until a call would block.
+            exchange.advance(&epoll, event.token())?;
+            if exchange.is_answered() {
+                report.answered(&exchange.planned)?;
+                waiting -= 1;
+            }
+        }
+    }
+    report.finish()?;
+    Ok(())
+}
+
+/// One request and its answer.
+///
+/// ```text
+///   Connecting ---> Sending ---> Receiving ---> Answered
+///       `-- failed: the next address
+/// ```
+struct Exchange<'a> {
+    planned: Planned,
+    request: Vec<u8>,
+    /// The addresses that are left to try, the current one first.
+    addresses: &'a [SocketAddr],
+    socket: Descriptor,
+    state: State,
+}
+
+enum State {
+    Connecting,
+    Sending { sent: usize },
+    Receiving(Vec<u8>),
+    Answered,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(
+        planned: Planned,
+        request: Vec<u8>,
+        addresses: &'a [SocketAddr],
+    ) -> io::Result<Exchange<'a>> {
+        let first = addresses.first().ok_or(io::ErrorKind::NotFound)?;
+        let socket = KernelHandle::linux().socket(Family::of(first))?;
+        Ok(Exchange { planned, request, addresses, socket, state: State::Connecting })
+    }
+
+    fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered)
+    }
+
+    /// Begins to connect, to the next address if this one fails at once.
+    fn connect(&mut self, epoll: &Epoll, token: u64) -> io::Result<()> {
+        while let Err(error) = self.socket.connect(self.addresses[0]) {
+            self.next_address(error)?;
+        }
+        epoll.add(&self.socket, Interest::BOTH.edge().bits(), token)
+    }
+
+    fn next_address(&mut self, error: io::Error) -> io::Result<()> {
+        let Some(next) = self.addresses.get(1) else {
+            let text = format!("connect {}: {error}", self.addresses[0]);
+            return Err(io::Error::new(error.kind(), text));
+        };
+        // The old socket is closed by this, and so no longer watched.
+        self.socket = KernelHandle::linux().socket(Family::of(next))?;
+        self.addresses = &self.addresses[1..];
+        Ok(())
+    }
+
+    /// Goes on as far as it gets without waiting.
+    fn advance(&mut self, epoll: &Epoll, token: u64) -> io::Result<()> {
+        loop {
+            let step = match &self.state {
+                State::Connecting => self.finish_connecting(epoll, token),
+                State::Sending { sent } => self.send(*sent),
+                State::Receiving(_) => self.receive(),
+                State::Answered => return Ok(()),
+            };
+            match step {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                step => step?,
+            }
+        }
+    }
+
+    fn finish_connecting(&mut self, epoll: &Epoll, token: u64) -> io::Result<()> {
+        match self.socket.connect(self.addresses[0]) {
+            Ok(Connect::Done) => self.state = State::Sending { sent: 0 },
+            Ok(Connect::InProgress) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => {
+                self.next_address(error)?;
+                self.connect(epoll, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, sent: usize) -> io::Result<()> {
+        let sent = sent + self.socket.send(&self.request[sent..])?;
+        self.state = match sent == self.request.len() {
+            true => State::Receiving(Vec::new()),
+            false => State::Sending { sent },
+        };
+        Ok(())
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 4096];
+        let count = self.socket.recv(&mut chunk)?;
+        if let State::Receiving(received) = &mut self.state {
+            received.extend_from_slice(&chunk[..count]);
+            match whole_answer(received, count == 0)? {
+                Some((status, body)) => {
+                    self.planned.check(status, &body)?;
+                    self.state = State::Answered;
+                }
+                None if count == 0 => return Err(closed_too_early(received)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The status and body of the answer, if all of it is there.
+fn whole_answer(received: &[u8], ended: bool) -> io::Result<Option<(u16, Vec<u8>)>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut parser = ResponseParser::new(RequestKind::Ordinary);
+    let parsed = parser.parse(received, &Limits::default()).map_err(invalid)?;
+    let Some(response) = parsed else { return Ok(None) };
+    let mut decoder = BodyDecoder::new(response.framing, BODY_BYTES_MAX).map_err(invalid)?;
+    let mut rest = &received[response.head_bytes..];
+    let mut body = Vec::new();
+    while !decoder.is_done() && !rest.is_empty() {
+        let decoded = decoder.decode(rest).map_err(invalid)?;
+        body.extend_from_slice(decoded.data);
+        rest = &rest[decoded.consumed..];
+    }
+    let whole = decoder.is_done() || (ended && decoder.finish().is_ok());
+    Ok(whole.then_some((response.status, body)))
+}
+
+/// Bytes of an answer's body.
+const BODY_BYTES_MAX: u64 = 1024 * 1024;
+
+fn closed_too_early(received: &[u8]) -> io::Error {
+    let text = match received.is_empty() {
+        true => "the server closed the connection without an answer",
+        false => "the server closed the connection inside its answer",
+    };
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}

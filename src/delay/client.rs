@@ -1,0 +1,234 @@
+//! What the clients share: their arguments, their requests, and what they print.
+
+use super::arguments::{ArgumentError, Arguments, Flag};
+use crate::http::{Connection, Method, RequestHead, WriteError, percent_encode, write_request};
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// What a client is asked to do: so many requests at once, whose delays fall by a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Where the delayserver is, as `HOST:PORT`.
+    pub server: String,
+    /// How many requests.
+    pub requests: u64,
+    /// Milliseconds between their delays: the first of n waits n steps, the last one.
+    pub step_ms: u64,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Milliseconds after which it is to be answered.
+    pub delay_ms: u64,
+    /// What it is to be answered with.
+    pub message: String,
+}
+
+/// Requests that one client makes at once at most: each takes a descriptor.
+const REQUESTS_MAX: u64 = 100_000;
+
+const FLAGS: &[Flag] = &[Flag { name: "--help", takes_value: false }];
+
+impl Order {
+    /// Reads the command line after the program's name: `[SERVER [REQUESTS [STEP_MS]]]`, by default
+    /// `localhost:8080 5 1000`. None if help is asked for.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn from_arguments(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Option<Order>, ArgumentError> {
+        let arguments = Arguments::parse(arguments, FLAGS, 3)?;
+        if arguments.has("--help") {
+            return Ok(None);
+        }
+        let server = arguments.positional(0).unwrap_or("localhost");
+        let server = if has_port(server) { server.into() } else { format!("{server}:8080") };
+        let requests = arguments.positional_as(1, "REQUESTS")?.unwrap_or(5);
+        let step_ms = arguments.positional_as(2, "STEP_MS")?.unwrap_or(1000);
+        if requests > REQUESTS_MAX {
+            let text = format!("{requests} is more than {REQUESTS_MAX} requests");
+            return Err(ArgumentError::new(text));
+        }
+        if requests.checked_mul(step_ms).is_none() {
+            return Err(ArgumentError::new(format!("steps of {step_ms} ms are too long")));
+        }
+        Ok(Some(Order { server, requests, step_ms }))
+    }
+
+    /// What `--help` prints; `how` says in a line how this client works.
+    #[must_use]
+    pub fn help(program: &str, how: &str) -> String {
+        format!(
+            "{how}\n\n\
+             USAGE: {program} [SERVER [REQUESTS [STEP_MS]]]\n\n\
+             SERVER    HOST[:PORT] of the delayserver     (localhost:8080)\n\
+             REQUESTS  how many, all at once              (5)\n\
+             STEP_MS   how much sooner than the one before each is answered (1000)\n"
+        )
+    }
+
+    /// The requests, in the order in which they are made. The last is answered first.
+    pub fn planned(&self) -> impl Iterator<Item = Planned> + use<> {
+        let (requests, step_ms) = (self.requests, self.step_ms);
+        (0..requests).map(move |index| Planned {
+            delay_ms: (requests - index) * step_ms,
+            message: format!("request-{index}"),
+        })
+    }
+}
+
+/// Whether `server` names a port: an IPv6 address without brackets does not.
+fn has_port(server: &str) -> bool {
+    server.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'))
+}
+
+impl Planned {
+    /// The path to ask for.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("/{}/{}", self.delay_ms, percent_encode(self.message.as_bytes()))
+    }
+
+    /// The bytes of the request.
+    ///
+    /// # Errors
+    /// If `host` is none.
+    pub fn to_bytes(&self, host: &str) -> Result<Vec<u8>, WriteError> {
+        let target = self.target();
+        let mut bytes = Vec::new();
+        let head = RequestHead {
+            method: Method::Get,
+            target: &target,
+            host,
+            headers: &[],
+            connection: Connection::Close,
+        };
+        write_request(&mut bytes, &head, &[])?;
+        Ok(bytes)
+    }
+
+    /// Whether this is the answer that was asked for.
+    ///
+    /// # Errors
+    /// `InvalidData`, saying what came instead.
+    pub fn check(&self, status: u16, body: &[u8]) -> io::Result<()> {
+        if status == 200 && body == self.message.as_bytes() {
+            return Ok(());
+        }
+        let came = String::from_utf8_lossy(&body[..body.len().min(80)]);
+        let text = format!("{:?} was answered with {status} {came:?}", self.message);
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
+
+/// What a client prints.
+#[derive(Debug)]
+pub struct Report<W> {
+    out: W,
+    start: Instant,
+    answers: u64,
+    one_after_another: Duration,
+}
+
+impl<W: Write> Report<W> {
+    /// The time starts now.
+    pub fn new(out: W) -> Report<W> {
+        let one_after_another = Duration::ZERO;
+        Report { out, start: Instant::now(), answers: 0, one_after_another }
+    }
+
+    /// Prints a line for an answer that has arrived.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn answered(&mut self, planned: &Planned) -> io::Result<()> {
+        self.answers += 1;
+        self.one_after_another += Duration::from_millis(planned.delay_ms);
+        writeln!(self.out, "{}ms {}", self.start.elapsed().as_millis(), planned.message)?;
+        self.out.flush()
+    }
+
+    /// Prints the last line: how many there were, how long it took, and how long it would have
+    /// taken one after another.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let took = self.start.elapsed().as_millis();
+        let instead = self.one_after_another.as_millis();
+        let answers = self.answers;
+        writeln!(self.out, "{answers} requests in {took}ms, one after another {instead}ms")?;
+        self.out.flush()
+    }
+}
+
+/// The frame of every client: reads the command line, runs it, and says what went wrong. The exit
+/// code is 2 for a command line that makes no sense, and 1 for all that fails later.
+pub fn client_main(
+    program: &str,
+    how: &str,
+    arguments: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(&Order) -> Result<(), Box<dyn Error>>,
+) -> ExitCode {
+    let order = match Order::from_arguments(arguments) {
+        Ok(Some(order)) => order,
+        Ok(None) => {
+            print!("{}", Order::help(program, how));
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{program}: {error}\nTry '{program} --help'.");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&order) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl ArgumentError {
+    pub(super) fn new(text: impl fmt::Display) -> ArgumentError {
+        ArgumentError(text.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(line: &str) -> Result<Option<Order>, ArgumentError> {
+        Order::from_arguments(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_in_the_book() {
+        let order = |line| order(line).unwrap().unwrap();
+        let default = Order { server: "localhost:8080".into(), requests: 5, step_ms: 1000 };
+        assert_eq!(order(""), default);
+        assert_eq!(order("[::1]").server, "[::1]:8080");
+        assert_eq!(order("[::1]:99").server, "[::1]:99");
+        assert_eq!(order("host:99 2 10").step_ms, 10);
+        let delays: Vec<u64> = default.planned().map(|planned| planned.delay_ms).collect();
+        assert_eq!(delays, [5000, 4000, 3000, 2000, 1000]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!(order("--help"), Ok(None));
+        for line in
+            ["host x", "host 1 -1", "host 1 1 1", "host 100001", "host 9 9999999999999999999"]
+        {
+            assert!(order(line).is_err(), "{line}");
+        }
+    }
+}

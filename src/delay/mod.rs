@@ -1,0 +1,16 @@
+//! The delayserver and its clients, as far as they are not particular to one program.
+//!
+//! `GET /{ms}/{message}` is answered with the message after that many milliseconds. So a client's
+//! handling of time, and of many requests at once, can be tried against answers whose order and
+//! time are known.
+
+mod arguments;
+mod client;
+mod gate;
+mod plan;
+mod service;
+
+pub use arguments::{ArgumentError, Arguments, Flag};
+pub use client::{Order, Planned, Report, client_main};
+pub use plan::{Plan, plan};
+pub use service::{Log, ServiceOptions, listen, serve};

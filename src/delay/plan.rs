@@ -1,0 +1,113 @@
+//! What a request asks of the delayserver.
+
+use crate::http::{Answer, Method, Request, percent_decode};
+use std::time::Duration;
+
+/// A request that is to be answered with a message, later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Milliseconds to wait.
+    pub delay_ms: u64,
+    /// What to answer.
+    pub message: String,
+}
+
+impl Plan {
+    /// How long to wait.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms)
+    }
+}
+
+/// How requests look.
+const SHAPE: &str = "requests look like GET /{delay in ms}/{message}";
+
+/// What `request` asks for: the message after the delay, which is at most `delay_ms_max`.
+///
+/// # Errors
+/// The answer that refuses it: 501 for methods that HTTP does not know, 405 for those other than
+/// GET and HEAD, 404 for paths of another shape, 400 for a message that is not percent-encoded
+/// UTF-8 and for a delay that is too long.
+pub fn plan(request: &Request<'_>, delay_ms_max: u64) -> Result<Plan, Answer> {
+    match request.method {
+        Method::Get | Method::Head => {}
+        Method::Other(_) => return Err(Answer::refusal(501, "the method is not known")),
+        _ => {
+            let mut answer = Answer::refusal(405, "only GET and HEAD are answered here");
+            answer.headers.push(("Allow", "GET, HEAD".to_string()));
+            return Err(answer);
+        }
+    }
+    let parts = request.path().strip_prefix('/').and_then(|path| path.split_once('/'));
+    let Some((delay, message)) = parts.filter(|(_, message)| is_segment(message)) else {
+        return Err(Answer::refusal(404, SHAPE));
+    };
+    if delay.is_empty() || !delay.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Answer::refusal(404, SHAPE));
+    }
+    // All digits: what does not fit is too long.
+    let delay_ms = delay.parse().unwrap_or(u64::MAX);
+    if delay_ms > delay_ms_max {
+        let reason = format!("the delay is longer than {delay_ms_max} ms");
+        return Err(Answer::refusal(400, &reason));
+    }
+    let Ok(message) = percent_decode(message) else {
+        return Err(Answer::refusal(400, "the message is not percent-encoded"));
+    };
+    match String::from_utf8(message.into_owned()) {
+        Ok(message) => Ok(Plan { delay_ms, message }),
+        Err(_) => Err(Answer::refusal(400, "the message is not UTF-8")),
+    }
+}
+
+/// Whether `text` is one part of a path, and not an empty one.
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Limits, RequestParser};
+
+    fn plan_of(line: &str) -> Result<Plan, u16> {
+        let bytes = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut parser = RequestParser::new();
+        let request = parser.parse(bytes.as_bytes(), &Limits::default()).unwrap().unwrap();
+        plan(&request, 1000).map_err(|answer| answer.status)
+    }
+
+    #[test]
+    fn a_request_names_a_delay_and_a_message() {
+        let message = |delay_ms, message: &str| Ok(Plan { delay_ms, message: message.into() });
+        assert_eq!(plan_of("GET /250/hello"), message(250, "hello"));
+        assert_eq!(plan_of("HEAD /0/a%20b%2Fc?x=/y"), message(0, "a b/c"));
+        assert_eq!(plan_of("GET /1000/%C3%A4"), message(1000, "\u{e4}"));
+        assert_eq!(plan_of("GET http://host:1/007/x"), message(7, "x"));
+    }
+
+    #[test]
+    fn all_else_is_refused() {
+        for (line, status) in [
+            ("GET /", 404),
+            ("GET /5", 404),
+            ("GET /5/", 404),
+            ("GET //x", 404),
+            ("GET /x/y", 404),
+            ("GET /-1/y", 404),
+            ("GET /+1/y", 404),
+            ("GET /1/x/y", 404),
+            ("GET /1001/y", 400),
+            ("GET /99999999999999999999999/y", 400),
+            ("GET /1/%zz", 400),
+            ("GET /1/%", 400),
+            ("GET /1/%ff", 400),
+            ("POST /1/x", 405),
+            ("OPTIONS *", 405),
+            ("BREW /1/x", 501),
+        ] {
+            assert_eq!(plan_of(line), Err(status), "{line}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A client's side of a connection.
+
+use super::{
+    BodyDecoder, Connection, Limits, Method, ParseError, RequestHead, RequestKind, ResponseParser,
+    WriteError, write_request,
+};
+use crate::io::{AsyncRead, AsyncWrite};
+use crate::net::{Addresses, TcpStream};
+use std::fmt;
+use std::io;
+
+/// A response, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The headers, in order; values as they came, but for white space around them.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, decoded.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The first value of the header called `name`, whatever its case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let is_it = |(own, _): &&(String, Vec<u8>)| own.eq_ignore_ascii_case(name);
+        self.headers.iter().find(is_it).map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Bytes of a response's body, where nothing else is said.
+const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A connection to a server, for one request after another.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// What was received and not yet used.
+    received: Vec<u8>,
+    limits: Limits,
+    body_bytes_max: u64,
+    reusable: bool,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// As [`TcpStream::connect`].
+    pub async fn connect(target: impl Addresses) -> io::Result<Client> {
+        Ok(Client::new(TcpStream::connect(target).await?))
+    }
+
+    /// A client on a connection that stands.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Client {
+        let (received, limits) = (Vec::new(), Limits::default());
+        Client { stream, received, limits, body_bytes_max: BODY_BYTES_MAX, reusable: true }
+    }
+
+    /// Accepts bodies of up to `bytes`, instead of 16 MiB.
+    #[must_use]
+    pub fn with_body_bytes_max(mut self, bytes: u64) -> Client {
+        self.body_bytes_max = bytes;
+        self
+    }
+
+    /// Whether another request can be made on this connection.
+    #[must_use]
+    pub fn is_reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// Makes a request, and waits for the whole response.
+    ///
+    /// Cancel safety: none. If it is dropped before it is done the connection is of no more use.
+    ///
+    /// # Errors
+    /// Those of the stream; `UnexpectedEof` if the server closes before it answered; `InvalidData`
+    /// with a [`ParseError`] if the answer is no HTTP, and `InvalidInput` with a [`WriteError`] if
+    /// the request would be none; `NotConnected` if the connection is of no more use.
+    pub async fn request(&mut self, head: &RequestHead<'_>, body: &[u8]) -> io::Result<Reply> {
+        if !std::mem::replace(&mut self.reusable, false) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let mut request = Vec::new();
+        write_request(&mut request, head, body).map_err(invalid_request)?;
+        self.stream.write_all(&request).await?;
+        let mut parser = ResponseParser::new(RequestKind::from(head.method));
+        let (mut reply, framing, keep_alive) = loop {
+            let parsed = parser.parse(&self.received, &self.limits).map_err(invalid_response)?;
+            if let Some(response) = parsed {
+                let (bytes, interim) = (response.head_bytes, response.is_interim());
+                let header = |(name, value): (&str, &[u8])| (name.to_string(), value.to_vec());
+                let headers = response.headers().map(header).collect();
+                let reply = Reply { status: response.status, headers, body: Vec::new() };
+                let (framing, keep_alive) = (response.framing, response.keep_alive);
+                self.received.drain(..bytes);
+                if !interim {
+                    break (reply, framing, keep_alive);
+                }
+            } else if self.receive().await? == 0 {
+                return Err(ended(self.received.is_empty()));
+            }
+        };
+        let decoder = BodyDecoder::new(framing, self.body_bytes_max).map_err(invalid_response)?;
+        self.read_body(decoder, &mut reply.body).await?;
+        self.reusable = keep_alive && head.connection != Connection::Close;
+        Ok(reply)
+    }
+
+    async fn read_body(&mut self, mut decoder: BodyDecoder, body: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            while !decoder.is_done() && !self.received.is_empty() {
+                let decoded = decoder.decode(&self.received).map_err(invalid_response)?;
+                body.extend_from_slice(decoded.data);
+                let consumed = decoded.consumed;
+                self.received.drain(..consumed);
+            }
+            if decoder.is_done() {
+                return Ok(());
+            }
+            if self.receive().await? == 0 {
+                return decoder.finish().map_err(|_| ended(false));
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 4096];
+        let count = self.stream.read(&mut chunk).await?;
+        self.received.extend_from_slice(&chunk[..count]);
+        Ok(count)
+    }
+}
+
+/// Gets `target` from the server at `address`, on a connection of its own.
+///
+/// `host` is what the request says of the server, `target` a path with its query, both as they are
+/// to be sent: percent-encoded.
+///
+/// Cancel safety: dropping it closes the connection.
+///
+/// # Errors
+/// As [`Client::connect`] and [`Client::request`].
+pub async fn get(address: impl Addresses, host: &str, target: &str) -> io::Result<Reply> {
+    let mut client = Client::connect(address).await?;
+    let connection = Connection::Close;
+    let head = RequestHead { method: Method::Get, target, host, headers: &[], connection };
+    client.request(&head, &[]).await
+}
+
+/// A connection that ended where it should not.
+#[derive(Debug)]
+struct Ended {
+    before_answer: bool,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.before_answer {
+            true => "the server closed the connection without an answer",
+            false => "the server closed the connection inside its answer",
+        })
+    }
+}
+
+impl std::error::Error for Ended {}
+
+fn ended(before_answer: bool) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, Ended { before_answer })
+}
+
+fn invalid_request(error: WriteError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+fn invalid_response(error: ParseError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
