@@ -130,6 +130,10 @@ impl Runtime {
     /// Spawns a task; it is polled in the turns to come.
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        if !self.running.get() {
+            // A loop that waits on the descriptor after an idle turn has to hear of it.
+            self.executor.inbox().notify();
+        }
         self.executor.spawn(future, Location::caller())
     }
 

@@ -5,20 +5,67 @@
 //!    AWAKE ----------------> NOTIFIED <------------------------ PARKED
 //!      ^  \                    |    ^                           ^ |
 //!      |   `-------------------|----|----- park ----------------' |
-//!      +------ take, unpark ---+    `- park fails                 |
+//!      +------ take -----------+    `- park fails                 |
 //!      +---------------------- unpark ----------------------------+
 //! ```
+
+#[cfg(test)]
+mod tests;
 
 use crate::task::Task;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const AWAKE: u8 = 0;
-const NOTIFIED: u8 = 1;
-const PARKED: u8 = 2;
+/// What the runtime's thread is at, or is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+enum Parking {
+    /// It looks at the inbox, if at all, for no reason.
+    Awake,
+    /// It is to look at the inbox before it waits.
+    Notified,
+    /// It waits, or is about to.
+    Parked,
+}
+
+impl Parking {
+    const fn from_bits(bits: u8) -> Parking {
+        match bits {
+            0 => Parking::Awake,
+            1 => Parking::Notified,
+            _ => Parking::Parked,
+        }
+    }
+
+    /// Something has arrived; true if its thread has to be unparked.
+    const fn notify(self) -> (Parking, bool) {
+        (Parking::Notified, matches!(self, Parking::Parked))
+    }
+
+    /// At home, before it looks at what arrived.
+    const fn take(self) -> (Parking, ()) {
+        (Parking::Awake, ())
+    }
+
+    /// At home, before it waits; false if it must not.
+    const fn park(self) -> (Parking, bool) {
+        match self {
+            Parking::Awake => (Parking::Parked, true),
+            Parking::Notified | Parking::Parked => (self, false),
+        }
+    }
+
+    /// At home, after it waited. A notification stays.
+    const fn unpark(self) -> (Parking, ()) {
+        match self {
+            Parking::Parked => (Parking::Awake, ()),
+            Parking::Awake | Parking::Notified => (self, ()),
+        }
+    }
+}
 
 pub(crate) struct Inbox {
-    /// What the runtime's thread is at, or is to do.
+    /// A [`Parking`].
     state: AtomicU8,
     tasks: Mutex<Tasks>,
     unpark: Box<dyn Fn() + Send + Sync>,
@@ -33,7 +80,7 @@ struct Tasks {
 impl Inbox {
     pub(super) fn new(unpark: Box<dyn Fn() + Send + Sync>) -> Inbox {
         Inbox {
-            state: AtomicU8::new(AWAKE),
+            state: AtomicU8::new(Parking::Awake as u8),
             tasks: Mutex::new(Tasks { list: Vec::new(), closed: false }),
             unpark,
         }
@@ -42,6 +89,20 @@ impl Inbox {
     /// Nothing that can panic runs under the lock.
     fn lock(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one step, atomically. It is written also if it changes nothing: who notifies an inbox
+    /// that is notified publishes what came before, and the `take` to come must see that.
+    fn step<R>(&self, step: fn(Parking) -> (Parking, R)) -> R {
+        let mut now = self.state.load(Ordering::Acquire);
+        loop {
+            let (next, result) = step(Parking::from_bits(now));
+            let next = next as u8;
+            match self.state.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return result,
+                Err(changed) => now = changed,
+            }
+        }
     }
 
     /// Adds a task and sees to it that the runtime finds it.
@@ -58,30 +119,30 @@ impl Inbox {
 
     /// Makes the runtime look around: at once if it is parked, else before it parks.
     pub(crate) fn notify(&self) {
-        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
+        if self.step(Parking::notify) {
             (self.unpark)();
         }
     }
 
     #[inline]
     pub(super) fn is_notified(&self) -> bool {
-        self.state.load(Ordering::Acquire) == NOTIFIED
+        self.state.load(Ordering::Acquire) == Parking::Notified as u8
     }
 
     /// What arrived. The state is reset first: what comes after that notifies anew.
     pub(super) fn take(&self) -> Vec<Task> {
-        self.state.swap(AWAKE, Ordering::AcqRel);
+        self.step(Parking::take);
         std::mem::take(&mut self.lock().list)
     }
 
     /// From awake to parked; false if notified.
     pub(super) fn park(&self) -> bool {
-        self.state.compare_exchange(AWAKE, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.step(Parking::park)
     }
 
     /// From parked to awake; a notification stays.
     pub(super) fn unpark(&self) {
-        let _ = self.state.compare_exchange(PARKED, AWAKE, Ordering::AcqRel, Ordering::Acquire);
+        self.step(Parking::unpark);
     }
 
     /// Refuses tasks from now on; false, and nothing is changed, if some are waiting.

@@ -16,9 +16,10 @@ use crate::budget;
 use crate::slab::Slab;
 use crate::task::{Home, Id, JoinHandle, Ran, Schedule, Task};
 pub(crate) use inbox::Inbox;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,8 +32,10 @@ pub(crate) const BATCH_MAX: usize = 128;
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    /// The executor whose turn it is on this thread.
-    static CURRENT: RefCell<Option<Rc<Executor>>> = const { RefCell::new(None) };
+    /// The executor whose turn it is on this thread. Without a destructor: a runtime that is itself
+    /// in a thread-local is dropped when those with one may be gone. `Entered` empties it.
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Executor>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 pub(crate) struct Executor {
@@ -40,6 +43,8 @@ pub(crate) struct Executor {
     queue: RefCell<VecDeque<Task>>,
     /// A reference to every task that is not over.
     tasks: RefCell<Slab<Option<Task>>>,
+    /// No task is run any more, and none kept.
+    closed: Cell<bool>,
 }
 
 impl Executor {
@@ -50,20 +55,22 @@ impl Executor {
             home: Home::new(Inbox::new(Box::new(unpark))),
             queue: RefCell::new(VecDeque::new()),
             tasks: RefCell::new(Slab::new()),
+            closed: Cell::new(false),
         })
     }
 
     /// The executor whose turn it is on this thread.
     pub(crate) fn current() -> Option<Rc<Executor>> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        CURRENT.with(|current| Option::clone(&current.borrow()))
     }
 
     /// Makes this the thread's current executor until the guard is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> Entered {
-        Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(self)))))
+        Entered(exchange(Some(Rc::clone(self))))
     }
 
-    /// Spawns a task; it is first polled in a batch to come.
+    /// Spawns a task; it is first polled in a batch to come. After [`Executor::close`] it is ended
+    /// at once.
     pub(crate) fn spawn<F: Future + 'static>(
         self: &Rc<Self>,
         future: F,
@@ -72,6 +79,13 @@ impl Executor {
         let id = Id(NEXT_ID.fetch_add(1, Ordering::Relaxed));
         let key = self.tasks.borrow_mut().insert_with(|_| None);
         let (queued, kept, handle) = self.home.task(future, id, key, spawned_at);
+        if self.closed.get() {
+            // Only the drop of a waker or of a future can spawn so late. Nobody would come back to
+            // this task, and whoever held its last reference would drop the future, anywhere.
+            self.tasks.borrow_mut().remove(key);
+            self.home.cancel(&kept);
+            return handle;
+        }
         if let Some(place) = self.tasks.borrow_mut().get_mut(key) {
             *place = Some(kept);
         }
@@ -134,7 +148,7 @@ impl Executor {
     }
 
     /// Ends every task without polling it again, also those that are spawned by the drops of
-    /// others, and refuses wakes from then on.
+    /// others, and refuses wakes and tasks from then on.
     pub(crate) fn close(&self) {
         loop {
             let keys = self.tasks.borrow().keys();
@@ -147,6 +161,7 @@ impl Executor {
             self.queue.borrow_mut().extend(self.inbox().take());
             if self.queue.borrow().is_empty() {
                 if self.tasks.borrow().is_empty() && self.inbox().close() {
+                    self.closed.set(true);
                     return;
                 }
                 continue;
@@ -166,17 +181,20 @@ pub(crate) struct Entered(Option<Rc<Executor>>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let before = self.0.take();
-        // At the thread's end the slot is gone, and with it what it named.
-        let _ = CURRENT.try_with(|current| current.replace(before));
+        drop(exchange(self.0.take()));
     }
+}
+
+fn exchange(executor: Option<Rc<Executor>>) -> Option<Rc<Executor>> {
+    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(executor)));
+    ManuallyDrop::into_inner(before)
 }
 
 impl Schedule for Inbox {
     fn schedule(&self, task: Task) -> Result<(), Task> {
         let mut task = Some(task);
-        let _ = CURRENT.try_with(|current| {
-            if let Some(executor) = &*current.borrow() {
+        CURRENT.with(|current| {
+            if let Some(executor) = &**current.borrow() {
                 if std::ptr::eq(Arc::as_ptr(executor.inbox()), self) {
                     executor.queue.borrow_mut().extend(task.take());
                 }
@@ -187,6 +205,6 @@ impl Schedule for Inbox {
 
     fn is_current(&self) -> bool {
         let is_own = |executor: &Rc<Executor>| std::ptr::eq(Arc::as_ptr(executor.inbox()), self);
-        CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(is_own)).unwrap_or(false)
+        CURRENT.with(|current| current.borrow().as_ref().is_some_and(is_own))
     }
 }

@@ -26,6 +26,7 @@ use crate::timer::{self, Timers};
 use source::Source;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,8 +40,10 @@ const EVENTS_MAX: usize = 1024;
 const NOTIFIER: u64 = Slab::<()>::RESERVED;
 
 thread_local! {
-    /// The reactor whose runtime's turn it is on this thread.
-    static CURRENT: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+    /// The reactor whose runtime's turn it is on this thread. Without a destructor: a runtime that
+    /// is itself in a thread-local is dropped when those with one may be gone. `Entered` empties it.
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Reactor>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 pub(crate) struct Reactor {
@@ -86,12 +89,12 @@ impl Reactor {
 
     /// The reactor whose runtime's turn it is on this thread.
     pub(crate) fn current() -> Option<Rc<Reactor>> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        CURRENT.with(|current| Option::clone(&current.borrow()))
     }
 
     /// Makes this the thread's current reactor until the guard is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> Entered {
-        Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(self)))))
+        Entered(exchange(Some(Rc::clone(self))))
     }
 
     /// The kernel that it runs on.
@@ -264,8 +267,11 @@ pub(crate) struct Entered(Option<Rc<Reactor>>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let before = self.0.take();
-        // At the thread's end the slot is gone, and with it what it named.
-        let _ = CURRENT.try_with(|current| current.replace(before));
+        drop(exchange(self.0.take()));
     }
+}
+
+fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {
+    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(reactor)));
+    ManuallyDrop::into_inner(before)
 }

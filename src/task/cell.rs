@@ -212,6 +212,11 @@ impl<F: Future + 'static, S: Schedule> Cell<F, S> {
     /// # Safety
     /// As [`Vtable::free`].
     unsafe fn free(header: NonNull<Header>) {
+        // SAFETY: the cell is live.
+        if !unsafe { header.as_ref() }.state.load().is_done() {
+            // Its home forgot it. The future may be dropped there only, and this may be anywhere.
+            return;
+        }
         // SAFETY: the cell came from `Box::into_raw`, and nobody refers to it any more.
         drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
     }
@@ -293,11 +298,16 @@ impl<S: Schedule> Home<S> {
         }
     }
 
-    /// Ends a task wherever it stands, if it is not over yet. Not while it is being polled.
+    /// Ends a task wherever it stands, if it is not over yet.
+    ///
+    /// # Panics
+    /// If it is being polled.
     pub(crate) fn cancel(&self, task: &Task) {
         self.assert_own(task);
-        if !task.header().state.load().is_done() {
-            // SAFETY: this is home, and before `DONE` the future is home's.
+        let state = task.header().state.load();
+        assert!(!state.is_running(), "a task is not ended from inside its own poll");
+        if !state.is_done() {
+            // SAFETY: this is home, before `DONE` the future is home's, and no poll has it.
             unsafe { (task.header().vtable.cancel)(task.0) };
             self.complete(task);
         }

@@ -107,7 +107,14 @@ fn leave_waker(task: &Task, waker: &Waker) -> OnJoin {
     // SAFETY: as above; the place is empty, so nothing foreign is dropped here.
     unsafe { *header.join_waker.get() = Some(new) };
     let left = header.state.step(Snapshot::publish_waker);
-    drop(old);
+    let unused = match left {
+        OnJoin::NotYet => None,
+        // SAFETY: the task ended while `WAITING` was clear, so its home leaves the waker alone.
+        // Left there it would stay as long as the cell, and be dropped who knows where.
+        OnJoin::Done => unsafe { (*header.join_waker.get()).take() },
+    };
+    contain(|| drop(old));
+    contain(|| drop(unused));
     left
 }
 
@@ -244,3 +251,9 @@ impl fmt::Debug for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+impl From<JoinError> for std::io::Error {
+    fn from(error: JoinError) -> std::io::Error {
+        std::io::Error::other(error)
+    }
+}

@@ -126,6 +126,10 @@ impl Snapshot {
         self.has(DONE)
     }
 
+    pub(crate) const fn is_running(self) -> bool {
+        self.has(RUNNING)
+    }
+
     /// One reference more.
     pub(crate) const fn share(self) -> Snapshot {
         Snapshot(self.0 + REFERENCE)

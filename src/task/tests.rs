@@ -1,1 +1,4 @@
-
+mod canaries;
+mod cell;
+mod walk;
+mod world;
