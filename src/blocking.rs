@@ -44,6 +44,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
             waker.wake();
         }
     }))?;
+    let waiting = Waiting(&shared);
     let result = poll_fn(|cx| {
         // Cloned before and dropped after the lock is held: a waker is foreign code.
         let mut waker = Some(cx.waker().clone());
@@ -57,12 +58,23 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
         }
     })
     .await;
+    drop(waiting);
     result.map_or_else(|payload| resume_unwind(payload), Ok)
 }
 
 struct Outcome<T> {
     result: Option<Result<T, Box<dyn Any + Send>>>,
     waker: Option<Waker>,
+}
+
+/// Takes the waker out again when the wait is over or given up: the work may take long yet.
+struct Waiting<'a, T>(&'a Mutex<Outcome<T>>);
+
+impl<T> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        let waker = lock(self.0).waker.take();
+        drop(waker);
+    }
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -131,6 +143,22 @@ mod tests {
             results.into_iter().map(Result::unwrap).sum::<usize>()
         });
         assert_eq!(sum.unwrap(), (0..3 * THREADS_MAX).sum());
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_keeps_no_waker() {
+        struct Nobody;
+        impl std::task::Wake for Nobody {
+            fn wake(self: Arc<Self>) {}
+        }
+        let (nobody, (go, stay)) = (Arc::new(Nobody), std::sync::mpsc::channel::<()>());
+        let waker = Waker::from(Arc::clone(&nobody));
+        let mut call = Box::pin(run(move || stay.recv().is_err()));
+        assert!(call.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        assert_eq!(Arc::strong_count(&nobody), 3);
+        drop((call, waker));
+        assert_eq!(Arc::strong_count(&nobody), 1);
+        drop(go);
     }
 
     #[test]

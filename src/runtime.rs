@@ -14,7 +14,7 @@ use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
 use crate::reactor::{self, Reactor, Wait};
 use crate::sys::KernelHandle;
-use crate::task::JoinHandle;
+use crate::task::{JoinHandle, Schedule};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -296,7 +296,10 @@ impl Wake for MainWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        // Woken from within, as by every event that the future waits for, it needs no notification:
+        // `block_on` looks at the flag before it waits, and a runtime that is parked in a look would
+        // wake itself through the kernel.
+        if !self.woken.swap(true, Ordering::AcqRel) && !self.inbox.is_current() {
             self.inbox.notify();
         }
     }

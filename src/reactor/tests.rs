@@ -142,7 +142,9 @@ fn a_reader_that_was_woken_for_nothing_waits_on() {
     assert!(poll_read(&watched, &waker).is_pending());
     look_at(&kernel, &reactor, &[Event::new(FIRST, EPOLLIN)]);
     assert_eq!(wakes.count(), 1);
+    assert!(poll_ready(&watched, Direction::Read, &waker));
     assert!(poll_read(&watched, &waker).is_pending());
+    assert!(!poll_ready(&watched, Direction::Read, &waker), "the call said otherwise");
 
     peer.write_all(b"now").unwrap();
     reactor.look(Wait::UntilEvent).unwrap();
