@@ -25,4 +25,4 @@ echo
 kill -TERM "$server"
 wait "$server"
 echo "What the delayserver saw, before it stopped cleanly:"
-sed -n 's/^#/  #/p' "$log"
+sed -n 's/^#[0-9]/  &/p' "$log"

@@ -59,3 +59,8 @@ pub mod timer;
 
 pub use runtime::{Runtime, Turn, run, spawn, yield_now};
 pub use task_set::TaskSet;
+
+/// The README's program, compiled and run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -184,7 +184,7 @@ impl Runtime {
     ///
     /// Before waiting for the time that [`Turn::Idle`] tells, remember that a wake from another
     /// thread, or an event, may come earlier: a loop of one's own that waits on
-    /// [`as_fd`](Runtime::as_fd) is woken by both.
+    /// [`as_fd`](std::os::fd::AsFd::as_fd) is woken by both.
     ///
     /// # Errors
     /// None that a caller can cause.

@@ -1,7 +1,7 @@
 //! Tasks: futures that a runtime owns and polls, and the wakers and join handles that name them.
 //!
 //! A task is one allocation, its cell. What the parts of the cell are and who may touch which is
-//! in `cell`, when they may in `state`. A task knows nothing of the runtime but a [`Schedule`].
+//! in `cell`, when they may in `state`. A task knows nothing of the runtime but a `Schedule`.
 
 mod cell;
 mod join;
