@@ -47,6 +47,7 @@ pub mod future;
 pub mod http;
 pub mod io;
 pub mod net;
+mod instant;
 mod reactor;
 mod runtime;
 pub mod signal;

@@ -4,12 +4,11 @@
 //! kernel (by default a thread's timers may be 50 us late, `prctl(2)`, PR_SET_TIMERSLACK) and to
 //! how busy the runtime is. Any [`Duration`] will do, [`Duration::MAX`] too, which never ends.
 
-mod instant;
 mod interval;
 mod sleep;
 mod timeout;
 
-pub use instant::Instant;
+pub use crate::instant::Instant;
 pub use interval::{Interval, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use std::time::Duration;
