@@ -41,7 +41,8 @@ const NOTIFIER: u64 = Slab::<()>::RESERVED;
 
 thread_local! {
     /// The reactor whose runtime's turn it is on this thread. Without a destructor: a runtime that
-    /// is itself in a thread-local is dropped when those with one may be gone. `Entered` empties it.
+    /// is itself in a thread-local is dropped when those with one may be gone. `Entered` empties
+    /// it.
     static CURRENT: RefCell<ManuallyDrop<Option<Rc<Reactor>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }

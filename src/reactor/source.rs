@@ -34,8 +34,8 @@ pub(super) struct Source {
     /// What the kernel was asked to watch for; it only ever grows.
     interest: Cell<Interest>,
     /// What is known to be ready. READABLE and WRITABLE go when a call proves them wrong; that the
-    /// peer is done, or an error, stays known. A direction that the kernel was not asked to watch is
-    /// taken to be ready until a call says otherwise: so it need not be watched if none ever does.
+    /// peer is done, or an error, stays known. A direction that the kernel was not asked to watch
+    /// is taken to be ready until a call says otherwise: so it need not be watched if none does.
     readiness: Cell<Readiness>,
     readers: Waiters,
     writers: Waiters,

@@ -224,10 +224,11 @@ pub(in crate::sys) fn wait(
     }
 }
 
-/// Waits `exactly` where the kernel can, else coarsely, and remembers in `lacks_exact` which it was.
+/// Waits `exactly` where the kernel can, else coarsely, and remembers in `lacks_exact` which.
 ///
 /// Kernels before Linux 5.11 and valgrind say ENOSYS; the seccomp filters of older container
-/// runtimes say EPERM to every call that they don't know, which `epoll_pwait2(2)` itself never says.
+/// runtimes say EPERM to every call that they don't know, which `epoll_pwait2(2)` itself never
+/// says.
 fn wait_exactly_or_coarsely(
     epoll: BorrowedFd<'_>,
     buffer: &mut EventBuffer,

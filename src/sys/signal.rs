@@ -66,7 +66,8 @@ extern "C" fn on_signal(number: c_int) {
     if let Some(count) = usize::try_from(number).ok().and_then(|number| COUNTS.get(number)) {
         count.fetch_add(1, Ordering::Release);
     }
-    // `OnceLock::get` is one atomic load, and so safe here; the handler is installed after it is set.
+    // `OnceLock::get` is one atomic load, and so safe here. The handler is installed after
+    // it is set.
     if let Some(fd) = EVENTFD.get() {
         // It can't fail but for a counter at its end, and then the watchers are awake anyway.
         let _ = eventfd::raise_number(fd.as_raw_fd());

@@ -155,7 +155,7 @@ pub(in crate::sys) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize
     check_length(unsafe { ffi::send(fd, start, bytes.len(), ffi::MSG_NOSIGNAL) })
 }
 
-/// Sends one byte of urgent data (`tcp(7)`), which puts the urgent mark behind what was sent before:
+/// Sends one byte of urgent data (`tcp(7)`), which puts the urgent mark behind what was sent:
 /// for tests, since nothing new should be built on it (RFC 6093).
 ///
 /// # Errors

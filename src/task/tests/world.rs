@@ -1,9 +1,9 @@
 //! A task as plain data, for the walk: the state word with whatever the threads are at, and one
 //! method for each step that a thread takes, as `cell` and `join` take them.
 //!
-//! Between two steps anything else may happen; within one nothing. What takes its time (a poll, the
-//! drop of an output, the exchange of a join waker) is therefore a place in between, and two threads
-//! at places that touch the same part of the cell are an error.
+//! Between two steps anything else may happen; within one nothing. What takes its time (a poll,
+//! the drop of an output, the exchange of a join waker) is therefore a place in between, and two
+//! threads at places that touch the same part of the cell are an error.
 
 use crate::task::state::{OnComplete, OnJoin, OnPend, OnRun, OnWake, Snapshot};
 
