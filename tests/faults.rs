@@ -508,7 +508,7 @@ fn a_round_of_an_echo_is_one_receive_one_send_and_one_wait() {
 }
 
 #[test]
-fn a_sleep_costs_one_wait_and_an_idle_runtime_none() {
+fn a_sleep_costs_one_wait_however_long_it_is() {
     let kernel = PassThrough::new();
     let rules = Arc::clone(&kernel);
     run(&kernel, || async move {
@@ -522,9 +522,36 @@ fn a_sleep_costs_one_wait_and_an_idle_runtime_none() {
 }
 
 #[test]
-fn a_wait_that_brings_less_than_there_was_goes_on() {
+fn a_runtime_with_nothing_to_do_makes_no_call_until_it_is_woken() {
     let kernel = PassThrough::new();
-    // A wait that a signal ends, or that ends early.
+    let rules = Arc::clone(&kernel);
+    run(&kernel, || async move {
+        let (mut stream, mut peer) = pair_with_std().await;
+        nothing_yet(&mut stream);
+        // The hour is a timer that the idle runtime has to wait beside.
+        let sleeper = spawn(sleep(Duration::from_secs(3600)));
+        yield_now().await;
+        let all = [Call::EpollWait, Call::Recv, Call::Raise, Call::EpollAdd, Call::EpollModify];
+        let before = all.map(|call| rules.count(call));
+        let waking = thread::spawn(move || {
+            // Ample time to do something needless in.
+            thread::sleep(Duration::from_millis(20));
+            peer.write_all(b"!").unwrap();
+            peer
+        });
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 1);
+        let counts: Vec<u64> =
+            all.iter().zip(before).map(|(&call, before)| rules.count(call) - before).collect();
+        assert_eq!(counts, [1, 1, 0, 0, 0]);
+        waking.join().unwrap();
+        sleeper.abort();
+        let _ = sleeper.await;
+    });
+}
+
+#[test]
+fn a_wait_that_a_signal_ends_early_is_followed_by_another() {
+    let kernel = PassThrough::new();
     kernel.set_rule(|call, nth| match call {
         Call::EpollWait if nth % 3 == 1 => Some(Fault::Error(EINTR)),
         _ => None,
@@ -533,6 +560,17 @@ fn a_wait_that_brings_less_than_there_was_goes_on() {
         let start = Instant::now();
         sleep(Duration::from_millis(3)).await;
         assert!(start.elapsed() >= Duration::from_millis(3));
+    });
+}
+
+#[test]
+fn a_socket_of_another_kernel_does_not_become_one_of_the_standard_library() {
+    let kernel = PassThrough::new();
+    run(&kernel, || async {
+        let (stream, _peer) = pair_with_std().await;
+        assert_eq!(stream.into_std().unwrap_err().kind(), io::ErrorKind::Unsupported);
+        let listener = TcpListener::bind(ANY).await.unwrap();
+        assert_eq!(listener.into_std().unwrap_err().kind(), io::ErrorKind::Unsupported);
     });
 }
 

@@ -608,6 +608,60 @@ fn dropping_the_writing_half_ends_the_stream_for_the_peer_only() {
 }
 
 #[test]
+fn a_socket_is_served_beside_tasks_that_are_always_ready() {
+    run(|| async {
+        let (stream, mut peer) = pair_with_std().await;
+        let busy = || {
+            spawn(async {
+                loop {
+                    yield_now().await;
+                }
+            })
+        };
+        let tasks = [busy(), busy()];
+        let mut stream = stream;
+        nothing_yet(&mut stream).await;
+        for _ in 0..3 {
+            let reading = spawn(async move {
+                let read = stream.read(&mut [0; 8]).await;
+                (stream, read)
+            });
+            yield_now().await;
+            peer.write_all(b"!").unwrap();
+            let read;
+            (stream, read) = reading.await.unwrap();
+            assert_eq!(read.unwrap(), 1);
+            sleep(Duration::from_micros(1)).await;
+        }
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_is_always_ready_gives_way_to_the_others() {
+    run(|| async {
+        let (mut stream, mut peer) = pair_with_std().await;
+        nothing_yet(&mut stream).await;
+        peer.write_all(&[7; 10_000]).unwrap();
+        stream.readable().await.unwrap();
+        let ran = std::rc::Rc::new(std::cell::Cell::new(false));
+        let other = spawn({
+            let ran = ran.clone();
+            async move { ran.set(true) }
+        });
+        let mut read = 0;
+        while !ran.get() && read < 10_000 {
+            read += stream.read(&mut [0; 1]).await.unwrap();
+        }
+        assert!(read < 1000, "{read} reads went by before the other task had its turn");
+        other.await.unwrap();
+    });
+}
+
+#[test]
 fn a_socket_lends_its_descriptor_before_it_is_connected() {
     run(|| async {
         let socket = TcpSocket::new_v4().unwrap();
