@@ -146,6 +146,10 @@ impl<'a> Exchange<'a> {
         let count = self.socket.recv(&mut chunk)?;
         if let State::Receiving(received) = &mut self.state {
             received.extend_from_slice(&chunk[..count]);
+            if received.len() > ANSWER_BYTES_MAX {
+                let text = "the answer is too long";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
             match whole_answer(received, count == 0)? {
                 Some((status, body)) => {
                     self.planned.check(status, &body)?;
@@ -160,25 +164,34 @@ impl<'a> Exchange<'a> {
 }
 
 /// The status and body of the answer, if all of it is there.
-fn whole_answer(received: &[u8], ended: bool) -> io::Result<Option<(u16, Vec<u8>)>> {
+fn whole_answer(mut received: &[u8], ended: bool) -> io::Result<Option<(u16, Vec<u8>)>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut parser = ResponseParser::new(RequestKind::Ordinary);
-    let parsed = parser.parse(received, &Limits::default()).map_err(invalid)?;
-    let Some(response) = parsed else { return Ok(None) };
+    let response = loop {
+        let parsed = parser.parse(received, &Limits::default()).map_err(invalid)?;
+        let Some(response) = parsed else { return Ok(None) };
+        received = &received[response.head_bytes..];
+        if !response.is_interim() {
+            break response;
+        }
+    };
     let mut decoder = BodyDecoder::new(response.framing, BODY_BYTES_MAX).map_err(invalid)?;
-    let mut rest = &received[response.head_bytes..];
     let mut body = Vec::new();
-    while !decoder.is_done() && !rest.is_empty() {
-        let decoded = decoder.decode(rest).map_err(invalid)?;
+    while !decoder.is_done() && !received.is_empty() {
+        let decoded = decoder.decode(received).map_err(invalid)?;
         body.extend_from_slice(decoded.data);
-        rest = &rest[decoded.consumed..];
+        received = &received[decoded.consumed..];
     }
     let whole = decoder.is_done() || (ended && decoder.finish().is_ok());
     Ok(whole.then_some((response.status, body)))
 }
 
 /// Bytes of an answer's body.
-const BODY_BYTES_MAX: u64 = 1024 * 1024;
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of an answer, with its heads and the frames of its body. It is looked at anew with each
+/// piece that arrives, which only a bound makes harmless.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 fn closed_too_early(received: &[u8]) -> io::Error {
     let text = match received.is_empty() {

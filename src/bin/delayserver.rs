@@ -2,10 +2,14 @@
 
 use std::env;
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
-use whirligig::delay::{ArgumentError, Arguments, Flag, Log, ServiceOptions, listen, serve};
+use whirligig::delay::{
+    ArgumentError, Arguments, Flag, Log, ServiceOptions, listen, serve, with_port,
+};
+use whirligig::future::{Either, race};
 use whirligig::http::ServerOptions;
 use whirligig::signal::{Signal, Signals};
 use whirligig::sys::raise_descriptor_limit;
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     if arguments.has("--help") {
-        print!("{HELP}");
+        say(HELP);
         return ExitCode::SUCCESS;
     }
     let options = match options(&arguments) {
@@ -67,7 +71,8 @@ fn main() -> ExitCode {
     match run(&with_port(host), options, arguments.has("--quiet")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("delayserver: {error}");
+            // Without a place to say it the exit code still does.
+            let _ = writeln!(io::stderr(), "delayserver: {error}");
             ExitCode::FAILURE
         }
     }
@@ -82,27 +87,26 @@ fn run(target: &str, options: ServiceOptions, quiet: bool) -> Result<(), Box<dyn
     // As many connections as the system lets us have; with fewer it works too.
     let _ = raise_descriptor_limit();
     whirligig::run(async {
-        let stop = Signals::new(&[Signal::Interrupt, Signal::Terminate])?;
-        let listeners = listen(target).await?;
-        println!("{EXPLANATION}");
+        let mut stop = Signals::new(&[Signal::Interrupt, Signal::Terminate])?;
+        // A name may take long to look up, and whoever asked may not.
+        let listeners = match race(listen(target), stop.recv()).await {
+            Either::First(listeners) => listeners?,
+            Either::Second(signal) => return signal.map(drop),
+        };
+        let mut text = format!("{EXPLANATION}\n");
         for listener in &listeners {
-            println!("listening on {}", listener.local_addr()?);
+            text += &format!("listening on {}\n", listener.local_addr()?);
         }
-        let requests = (!quiet).then(|| Box::new(io::stdout()) as Box<dyn io::Write>);
-        serve(listeners, options, Log::new(requests, Box::new(io::stderr())), stop).await?;
-        Ok(())
-    })?
+        say(&text);
+        let requests = (!quiet).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>);
+        serve(listeners, options, Log::new(requests, Box::new(io::stderr())), stop).await
+    })??;
+    Ok(())
 }
 
-/// `host` with the default port, if it names none.
-fn with_port(host: &str) -> String {
-    let names_port = host.rsplit_once(':').is_some_and(|(before, _)| !before.contains(':'))
-        || host.contains("]:");
-    match (names_port, host.contains(':') && !host.starts_with('[')) {
-        (true, _) => host.to_string(),
-        (false, true) => format!("[{host}]:8080"),
-        (false, false) => format!("{host}:8080"),
-    }
+/// Prints `text`. Whoever closed the output does not want it, and gets served all the same.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 fn options(arguments: &Arguments) -> Result<ServiceOptions, ArgumentError> {
@@ -115,9 +119,10 @@ fn options(arguments: &Arguments) -> Result<ServiceOptions, ArgumentError> {
         header_timeout: seconds("--header-timeout", default.http.header_timeout)?,
         ..default.http
     };
+    let connections_max = arguments.value::<NonZeroUsize>("--max-connections")?;
     Ok(ServiceOptions {
         delay_ms_max: arguments.value("--max-delay")?.unwrap_or(default.delay_ms_max),
-        connections_max: arguments.value("--max-connections")?.unwrap_or(default.connections_max),
+        connections_max: connections_max.map_or(default.connections_max, NonZeroUsize::get),
         drain: seconds("--drain", default.drain)?,
         http,
     })

@@ -113,6 +113,17 @@ impl Arguments {
     }
 }
 
+/// `host` with the port 8080, if it names none. An IPv6 address without brackets names none.
+#[must_use]
+pub fn with_port(host: &str) -> String {
+    let named = host.rsplit_once(':').map(|(before, _)| before);
+    match named {
+        Some(before) if !before.contains(':') || before.ends_with(']') => host.to_string(),
+        Some(_) if !host.starts_with('[') => format!("[{host}]:8080"),
+        _ => format!("{host}:8080"),
+    }
+}
+
 fn utf8(argument: OsString) -> Result<String, ArgumentError> {
     argument.into_string().map_err(|raw| ArgumentError(format!("{raw:?} is not UTF-8")))
 }
@@ -145,6 +156,21 @@ mod tests {
             assert_eq!(arguments.positional(0), Some("host"), "{line}");
         }
         assert_eq!(parse("-- --quiet").unwrap().positional(0), Some("--quiet"));
+    }
+
+    #[test]
+    fn a_host_without_a_port_gets_the_default() {
+        for (host, whole) in [
+            ("localhost", "localhost:8080"),
+            ("localhost:0", "localhost:0"),
+            ("127.0.0.1", "127.0.0.1:8080"),
+            ("::1", "[::1]:8080"),
+            ("[::1]", "[::1]:8080"),
+            ("[::1]:7", "[::1]:7"),
+            ("::", "[::]:8080"),
+        ] {
+            assert_eq!(with_port(host), whole, "{host}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the clients share: their arguments, their requests, and what they print.
 
-use super::arguments::{ArgumentError, Arguments, Flag};
+use super::arguments::{ArgumentError, Arguments, Flag, with_port};
 use crate::http::{Connection, Method, RequestHead, WriteError, percent_encode, write_request};
+use crate::sys::raise_descriptor_limit;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -47,8 +48,7 @@ impl Order {
         if arguments.has("--help") {
             return Ok(None);
         }
-        let server = arguments.positional(0).unwrap_or("localhost");
-        let server = if has_port(server) { server.into() } else { format!("{server}:8080") };
+        let server = with_port(arguments.positional(0).unwrap_or("localhost"));
         let requests = arguments.positional_as(1, "REQUESTS")?.unwrap_or(5);
         let step_ms = arguments.positional_as(2, "STEP_MS")?.unwrap_or(1000);
         if requests > REQUESTS_MAX {
@@ -81,11 +81,6 @@ impl Order {
             message: format!("request-{index}"),
         })
     }
-}
-
-/// Whether `server` names a port: an IPv6 address without brackets does not.
-fn has_port(server: &str) -> bool {
-    server.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'))
 }
 
 impl Planned {
@@ -179,7 +174,8 @@ pub fn client_main(
     let order = match Order::from_arguments(arguments) {
         Ok(Some(order)) => order,
         Ok(None) => {
-            print!("{}", Order::help(program, how));
+            // Whoever closed the output does not want it.
+            let _ = io::stdout().write_all(Order::help(program, how).as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -187,10 +183,13 @@ pub fn client_main(
             return ExitCode::from(2);
         }
     };
+    // As many connections as the system lets us have; with fewer it works too.
+    let _ = raise_descriptor_limit();
     match run(&order) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: {error}");
+            // Without a place to say it the exit code still does.
+            let _ = writeln!(io::stderr(), "{program}: {error}");
             ExitCode::FAILURE
         }
     }
@@ -215,7 +214,7 @@ mod tests {
         let order = |line| order(line).unwrap().unwrap();
         let default = Order { server: "localhost:8080".into(), requests: 5, step_ms: 1000 };
         assert_eq!(order(""), default);
-        assert_eq!(order("[::1]").server, "[::1]:8080");
+        assert_eq!(order("::1").server, "[::1]:8080");
         assert_eq!(order("[::1]:99").server, "[::1]:99");
         assert_eq!(order("host:99 2 10").step_ms, 10);
         let delays: Vec<u64> = default.planned().map(|planned| planned.delay_ms).collect();

@@ -31,9 +31,14 @@ impl Gate {
         Pass(Rc::clone(self))
     }
 
+    /// Whether there is room for one more.
+    pub(super) fn is_open(&self) -> bool {
+        self.inside.get() < self.inside_max
+    }
+
     /// Waits until there is room for one more.
     pub(super) async fn has_room(&self) {
-        poll_fn(|cx| self.poll(cx, || self.inside.get() < self.inside_max)).await;
+        poll_fn(|cx| self.poll(cx, || self.is_open())).await;
     }
 
     /// Waits until one more has left.

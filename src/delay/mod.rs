@@ -7,10 +7,12 @@
 mod arguments;
 mod client;
 mod gate;
+mod log;
 mod plan;
 mod service;
 
-pub use arguments::{ArgumentError, Arguments, Flag};
+pub use arguments::{ArgumentError, Arguments, Flag, with_port};
 pub use client::{Order, Planned, Report, client_main};
+pub use log::Log;
 pub use plan::{Plan, plan};
-pub use service::{Log, ServiceOptions, listen, serve};
+pub use service::{ServiceOptions, listen, serve};

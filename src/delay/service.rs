@@ -1,17 +1,20 @@
 //! The delayserver.
 
 use super::gate::{Gate, Pass};
+use super::log::Log;
 use super::plan::{Plan, plan};
 use crate::future::{Either, race};
 use crate::http::{Answer, Request, Server, ServerOptions};
-use crate::net::{Addresses, SocketAddr, Target, TcpListener, TcpSocket, resolve};
+use crate::net::{Addresses, SocketAddr, Target, TcpListener, TcpSocket, TcpStream, resolve};
 use crate::signal::Signals;
-use crate::sys::is_exhaustion;
+use crate::task::JoinHandle;
 use crate::time::{sleep, timeout};
-use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// The bounds of the service.
@@ -39,72 +42,6 @@ impl Default for ServiceOptions {
     }
 }
 
-/// Where the service tells what it does. Once a line can't be written there are no more.
-pub struct Log {
-    /// None to be quiet.
-    requests: RefCell<Option<Box<dyn io::Write>>>,
-    troubles: RefCell<Option<Box<dyn io::Write>>>,
-    count: Cell<u64>,
-    exhaustion_said: Cell<bool>,
-}
-
-impl Log {
-    /// Requests go to `requests`, if given, and what goes wrong to `troubles`.
-    pub fn new(requests: Option<Box<dyn io::Write>>, troubles: Box<dyn io::Write>) -> Log {
-        Log {
-            requests: RefCell::new(requests),
-            troubles: RefCell::new(Some(troubles)),
-            count: Cell::new(0),
-            exhaustion_said: Cell::new(false),
-        }
-    }
-
-    /// Notes a request, in the form of the book's server: `#{count} - {delay}ms: {message}`, the
-    /// message with its control characters escaped, so that it stays one line and leaves the
-    /// terminal alone.
-    fn request(&self, plan: &Plan) {
-        self.count.set(self.count.get() + 1);
-        let mut requests = self.requests.borrow_mut();
-        if let Some(out) = &mut *requests {
-            let mut line = format!("#{} - {}ms: ", self.count.get(), plan.delay_ms);
-            for character in plan.message.chars() {
-                match character.is_control() {
-                    true => line.extend(character.escape_default()),
-                    false => line.push(character),
-                }
-            }
-            line.push('\n');
-            if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
-                *requests = None;
-            }
-        }
-    }
-
-    /// Says once that descriptors ran out: it would be said without end otherwise.
-    fn accept_trouble(&self, error: &io::Error) {
-        if !is_exhaustion(error) {
-            self.trouble(&format!("accepting a connection: {error}"));
-        } else if !self.exhaustion_said.replace(true) {
-            self.trouble(&format!("accepting rests while there is no room: {error}"));
-        }
-    }
-
-    fn trouble(&self, message: &str) {
-        let mut troubles = self.troubles.borrow_mut();
-        if let Some(out) = &mut *troubles {
-            if writeln!(out, "{message}").is_err() {
-                *troubles = None;
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Log {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("count", &self.count.get()).finish_non_exhaustive()
-    }
-}
-
 /// Connections that wait in a listener's queue.
 const BACKLOG: u32 = 4096;
 
@@ -112,19 +49,42 @@ const BACKLOG: u32 = 4096;
 /// picks one that is free at the first address.
 ///
 /// # Errors
-/// Those of [`resolve`]; the last address's error if none can be listened at.
+/// Those of [`resolve`]; `AddrInUse` if the port is taken at one of the addresses; the last address's
+/// error if none can be listened at.
 pub async fn listen(target: impl Addresses) -> io::Result<Vec<TcpListener>> {
+    let addresses = addresses(target.target()?).await?;
+    for _ in 1..PORTS_TRIED_MAX {
+        match listen_at_all(&addresses) {
+            // The port that was picked at one address is taken at another: pick again.
+            Err(error) if is_taken(&error) && addresses.iter().all(|own| own.port() == 0) => {}
+            done => return done,
+        }
+    }
+    listen_at_all(&addresses)
+}
+
+/// Ports that are tried to find one that is free at all addresses.
+const PORTS_TRIED_MAX: u32 = 8;
+
+fn listen_at_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut last = None;
     let mut port = None;
-    for mut address in addresses(target.target()?).await? {
+    for (index, &address) in addresses.iter().enumerate() {
+        // The same address twice in a row is the resolver's doing.
+        if addresses[..index].contains(&address) {
+            continue;
+        }
+        let mut address = address;
         address.set_port(port.unwrap_or(address.port()));
         match listen_at(address) {
             Ok(listener) => {
                 port = Some(listener.local_addr()?.port());
                 listeners.push(listener);
             }
-            // The same address twice in a row is the resolver's doing.
+            // Somebody else would answer there in our name.
+            Err(error) if is_taken(&error) => return Err(error),
+            // Such as IPv6 where there is none.
             Err(error) => last = Some(error),
         }
     }
@@ -132,6 +92,10 @@ pub async fn listen(target: impl Addresses) -> io::Result<Vec<TcpListener>> {
         Some(error) if listeners.is_empty() => Err(error),
         _ => Ok(listeners),
     }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
 }
 
 /// The addresses of `target`. For localhost these are both loopback addresses, whatever the
@@ -154,8 +118,9 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until one of `stop` comes. Then listeners and idle connections are closed, and requests
-/// under way get [`ServiceOptions::drain`] to be answered, or until the next signal.
+/// Serves until one of `stop` comes. Then connections that are queued are taken, listeners and idle
+/// connections are closed, and requests under way get [`ServiceOptions::drain`] to be answered, or
+/// until the next signal.
 ///
 /// What is under way after that ends with the runtime.
 ///
@@ -178,27 +143,37 @@ pub async fn serve(
         }
         answer(planned)
     }));
+    let serving = Rc::clone(&server);
+    let serve_one = Rc::new(move |(stream, pass): (TcpStream, Pass)| {
+        let server = Rc::clone(&serving);
+        crate::spawn(async move {
+            // A connection that breaks is its client's affair.
+            let _ = server.serve(stream).await;
+            drop(pass);
+        });
+    });
+    let listeners: Vec<_> = listeners.into_iter().map(Rc::new).collect();
     let accepting: Vec<_> = listeners
-        .into_iter()
+        .iter()
         .map(|listener| {
-            let (gate, log, server) = (Rc::clone(&gate), Rc::clone(&log), Rc::clone(&server));
+            let (listener, serve_one) = (Rc::clone(listener), Rc::clone(&serve_one));
+            let (gate, log) = (Rc::clone(&gate), Rc::clone(&log));
             crate::spawn(async move {
                 loop {
-                    let Some((stream, pass)) = accept(&listener, &gate, &log).await else {
-                        continue;
-                    };
-                    let server = Rc::clone(&server);
-                    crate::spawn(async move {
-                        // A connection that breaks is its client's affair.
-                        let _ = server.serve(stream).await;
-                        drop(pass);
-                    });
+                    if let Some(accepted) = accept(&listener, &gate, &log).await {
+                        serve_one(accepted);
+                    }
                 }
             })
         })
         .collect();
     stop.recv().await?;
-    accepting.iter().for_each(crate::task::JoinHandle::abort);
+    accepting.iter().for_each(JoinHandle::abort);
+    for listener in listeners {
+        while let Some(accepted) = accept_queued(&listener, &gate).await {
+            serve_one(accepted);
+        }
+    }
     server.drain();
     let drained = timeout(drain, gate.is_empty());
     match race(drained, stop.recv()).await {
@@ -208,6 +183,7 @@ pub async fn serve(
         }
         Either::Second(Err(error)) => return Err(error),
     }
+    log.finish().await;
     Ok(())
 }
 
@@ -228,11 +204,7 @@ async fn answer(planned: Result<Plan, Answer>) -> Answer {
 const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// Takes the next connection, when there is room for one. None after a trouble.
-async fn accept(
-    listener: &TcpListener,
-    gate: &Rc<Gate>,
-    log: &Log,
-) -> Option<(crate::net::TcpStream, Pass)> {
+async fn accept(listener: &TcpListener, gate: &Rc<Gate>, log: &Log) -> Option<(TcpStream, Pass)> {
     gate.has_room().await;
     match listener.accept().await {
         Ok((stream, _)) => {
@@ -245,5 +217,38 @@ async fn accept(
             race(sleep(BACK_OFF), gate.someone_leaves()).await;
             None
         }
+    }
+}
+
+/// Takes a connection that is queued, if there is one, and room for it.
+async fn accept_queued(listener: &TcpListener, gate: &Rc<Gate>) -> Option<(TcpStream, Pass)> {
+    // A turn for whoever was about to enter or to leave, and a whole allowance for this poll.
+    crate::yield_now().await;
+    if !gate.is_open() {
+        return None;
+    }
+    let mut accept = pin!(listener.accept());
+    let accepted = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+    match accepted {
+        Poll::Ready(Ok((stream, _))) => Some((stream, gate.enter())),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection's memory is this, a socket's source, and a few entries in tables.
+    #[test]
+    fn a_connections_future_is_small() {
+        let bytes = crate::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let handler = |request: &Request<'_>, _| answer(plan(request, 1));
+            let server = Server::new(ServerOptions::default(), handler);
+            size_of_val(&server.serve(stream))
+        });
+        assert!(bytes.as_ref().is_ok_and(|bytes| *bytes <= 1200), "{bytes:?}");
     }
 }

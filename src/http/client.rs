@@ -32,6 +32,9 @@ impl Reply {
 /// Bytes of a response's body, where nothing else is said.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Interim responses (1xx) before the one that counts.
+const INTERIMS_MAX: u32 = 100;
+
 /// A connection to a server, for one request after another.
 #[derive(Debug)]
 pub struct Client {
@@ -88,6 +91,7 @@ impl Client {
         write_request(&mut request, head, body).map_err(invalid_request)?;
         self.stream.write_all(&request).await?;
         let mut parser = ResponseParser::new(RequestKind::from(head.method));
+        let mut interims = 0;
         let (mut reply, framing, keep_alive) = loop {
             let parsed = parser.parse(&self.received, &self.limits).map_err(invalid_response)?;
             if let Some(response) = parsed {
@@ -99,6 +103,11 @@ impl Client {
                 self.received.drain(..bytes);
                 if !interim {
                     break (reply, framing, keep_alive);
+                }
+                interims += 1;
+                if interims > INTERIMS_MAX {
+                    let text = "the server sends interim responses without end";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                 }
             } else if self.receive().await? == 0 {
                 return Err(ended(self.received.is_empty()));

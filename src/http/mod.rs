@@ -51,6 +51,7 @@ mod class;
 mod client;
 mod drain;
 mod error;
+mod exchange;
 mod facts;
 mod head;
 mod message;

@@ -87,6 +87,22 @@ impl TcpStream {
         self.when(Direction::Read, CLOSED)
     }
 
+    /// The poll of [`readable`](TcpStream::readable).
+    ///
+    /// # Errors
+    /// As [`readable`](TcpStream::readable).
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched.poll_readiness(cx, Direction::Read, Readiness::READABLE)
+    }
+
+    /// The poll of [`closed`](TcpStream::closed).
+    ///
+    /// # Errors
+    /// As [`readable`](TcpStream::readable).
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watched.poll_readiness(cx, Direction::Read, CLOSED)
+    }
+
     async fn when(&mut self, direction: Direction, wanted: Readiness) -> io::Result<()> {
         let waiting = half::Waiting { watched: &self.watched, direction };
         poll_fn(|cx| waiting.watched.poll_readiness(cx, direction, wanted)).await
