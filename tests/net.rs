@@ -20,18 +20,10 @@ use whirligig::{Runtime, spawn, yield_now};
 /// A test that waits this long waits for what never comes.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// Runs a program on a runtime and thread of its own; afterwards nothing may be registered.
-fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
-where
-    F::Output: Send + 'static,
-{
+/// Runs `test` on a thread of its own, and fails if it doesn't end.
+fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let runtime = Runtime::new().unwrap();
-        let output = runtime.block_on(program());
-        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
-        sender.send(output).unwrap();
-    });
+    let thread = thread::spawn(move || sender.send(test()).unwrap());
     match receiver.recv_timeout(STUCK) {
         Ok(output) => output,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it waits without end"),
@@ -39,6 +31,19 @@ where
             std::panic::resume_unwind(thread.join().unwrap_err())
         }
     }
+}
+
+/// Runs a program on a runtime and thread of its own; afterwards nothing may be registered.
+fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F::Output: Send + 'static,
+{
+    ends(|| {
+        let runtime = Runtime::new().unwrap();
+        let output = runtime.block_on(program());
+        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
+        output
+    })
 }
 
 const ANY: &str = "127.0.0.1:0";
@@ -323,47 +328,51 @@ fn a_future_that_is_dropped_takes_its_waker_out() {
 
 #[test]
 fn a_socket_outlives_its_runtime_and_says_so() {
-    let runtime = Runtime::new().unwrap();
-    let (mut stream, mut peer) = runtime.block_on(async {
-        let (mut stream, peer) = pair_with_std().await;
-        nothing_yet(&mut stream).await;
-        (stream, peer)
-    });
-    drop(runtime);
-    let Poll::Ready(result) = poll_once(pin!(stream.read(&mut [0; 8]))) else {
-        panic!("nobody would ever wake it")
-    };
-    result.unwrap_err();
-    stream.local_addr().unwrap();
-    Runtime::new().unwrap().block_on(async {
-        stream.read(&mut [0; 8]).await.unwrap_err();
-        stream.readable().await.unwrap_err();
-        let mut stream = stream.detach().attach();
-        nothing_yet(&mut stream).await;
-        peer.write_all(b"hi").unwrap();
-        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 2);
+    ends(|| {
+        let runtime = Runtime::new().unwrap();
+        let (mut stream, mut peer) = runtime.block_on(async {
+            let (mut stream, peer) = pair_with_std().await;
+            nothing_yet(&mut stream).await;
+            (stream, peer)
+        });
+        drop(runtime);
+        let Poll::Ready(result) = poll_once(pin!(stream.read(&mut [0; 8]))) else {
+            panic!("nobody would ever wake it")
+        };
+        result.unwrap_err();
+        stream.local_addr().unwrap();
+        Runtime::new().unwrap().block_on(async {
+            stream.read(&mut [0; 8]).await.unwrap_err();
+            stream.readable().await.unwrap_err();
+            let mut stream = stream.detach().attach();
+            nothing_yet(&mut stream).await;
+            peer.write_all(b"hi").unwrap();
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 2);
+        });
     });
 }
 
 #[test]
 fn a_socket_under_another_runtime_than_its_own_gives_an_error() {
-    let (home, abroad) = (Runtime::new().unwrap(), Runtime::new().unwrap());
-    let (listener, mut stream, peer) = home.block_on(async {
-        let (mut stream, peer) = pair_with_std().await;
-        nothing_yet(&mut stream).await;
-        let listener = TcpListener::bind(ANY).await.unwrap();
-        assert!(poll_once(pin!(listener.accept())).is_pending());
-        (listener, stream, peer)
-    });
-    abroad.block_on(async {
-        let error = stream.read(&mut [0; 8]).await.unwrap_err();
-        assert!(error.to_string().contains("another runtime"), "{error}");
-        stream.closed().await.unwrap_err();
-        listener.accept().await.unwrap_err();
-    });
-    home.block_on(async {
-        drop(peer);
-        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0, "at home it is as it was");
+    ends(|| {
+        let (home, abroad) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+        let (listener, mut stream, peer) = home.block_on(async {
+            let (mut stream, peer) = pair_with_std().await;
+            nothing_yet(&mut stream).await;
+            let listener = TcpListener::bind(ANY).await.unwrap();
+            assert!(poll_once(pin!(listener.accept())).is_pending());
+            (listener, stream, peer)
+        });
+        abroad.block_on(async {
+            let error = stream.read(&mut [0; 8]).await.unwrap_err();
+            assert!(error.to_string().contains("another runtime"), "{error}");
+            stream.closed().await.unwrap_err();
+            listener.accept().await.unwrap_err();
+        });
+        home.block_on(async {
+            drop(peer);
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0, "at home it is as it was");
+        });
     });
 }
 

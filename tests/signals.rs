@@ -14,18 +14,10 @@ use whirligig::{Runtime, spawn, yield_now};
 /// A test that waits this long waits for what never comes.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// Runs a program on a runtime and thread of its own; afterwards nothing may be registered.
-fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
-where
-    F::Output: Send + 'static,
-{
+/// Runs `test` on a thread of its own, and fails if it doesn't end.
+fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let runtime = Runtime::new().unwrap();
-        let output = runtime.block_on(program());
-        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
-        sender.send(output).unwrap();
-    });
+    let thread = thread::spawn(move || sender.send(test()).unwrap());
     match receiver.recv_timeout(STUCK) {
         Ok(output) => output,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it waits without end"),
@@ -33,6 +25,19 @@ where
             std::panic::resume_unwind(thread.join().unwrap_err())
         }
     }
+}
+
+/// Runs a program on a runtime and thread of its own; afterwards nothing may be registered.
+fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F::Output: Send + 'static,
+{
+    ends(|| {
+        let runtime = Runtime::new().unwrap();
+        let output = runtime.block_on(program());
+        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
+        output
+    })
 }
 
 /// Set in the child process of a test that starts itself again.

@@ -18,18 +18,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A test that waits this long waits for what never comes.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// Runs a program on a runtime and thread of its own; afterwards no timer may be set.
-fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
-where
-    F::Output: Send + 'static,
-{
+/// Runs `test` on a thread of its own, and fails if it doesn't end.
+fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let runtime = Runtime::new().unwrap();
-        let output = runtime.block_on(program());
-        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
-        sender.send(output).unwrap();
-    });
+    let thread = thread::spawn(move || sender.send(test()).unwrap());
     match receiver.recv_timeout(STUCK) {
         Ok(output) => output,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it waits without end"),
@@ -37,6 +29,19 @@ where
             std::panic::resume_unwind(thread.join().unwrap_err())
         }
     }
+}
+
+/// Runs a program on a runtime and thread of its own; afterwards no timer may be set.
+fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F::Output: Send + 'static,
+{
+    ends(|| {
+        let runtime = Runtime::new().unwrap();
+        let output = runtime.block_on(program());
+        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
+        output
+    })
 }
 
 #[test]
@@ -228,22 +233,24 @@ fn a_nearer_timer_that_a_foreign_wake_brings_shortens_the_wait() {
 
 #[test]
 fn a_timer_that_was_cancelled_wakes_nobody() {
-    let runtime = Runtime::new().unwrap();
-    let task = runtime.spawn(async {
-        let mut polls = 0;
-        let mut cancelled = Some(sleep(Duration::from_micros(100)));
-        poll_fn(|cx| {
-            polls += 1;
-            if let Some(mut sleep) = cancelled.take() {
-                assert!(Pin::new(&mut sleep).poll(cx).is_pending());
-            }
-            if polls == 1 { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
+    ends(|| {
+        let runtime = Runtime::new().unwrap();
+        let task = runtime.spawn(async {
+            let mut polls = 0;
+            let mut cancelled = Some(sleep(Duration::from_micros(100)));
+            poll_fn(|cx| {
+                polls += 1;
+                if let Some(mut sleep) = cancelled.take() {
+                    assert!(Pin::new(&mut sleep).poll(cx).is_pending());
+                }
+                if polls == 1 { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+        });
+        runtime.block_on(sleep(Duration::from_millis(2)));
+        assert!(!task.is_finished(), "only the timer could have woken it");
+        assert_eq!(runtime.source_and_timer_counts(), (0, 0));
     });
-    runtime.block_on(sleep(Duration::from_millis(2)));
-    assert!(!task.is_finished(), "only the timer could have woken it");
-    assert_eq!(runtime.source_and_timer_counts(), (0, 0));
 }
 
 #[test]
@@ -268,43 +275,47 @@ fn poll_once(sleep: &mut Sleep) -> Poll<()> {
 
 #[test]
 fn a_sleep_that_moves_to_another_runtime_goes_on_there() {
-    let (home, abroad) = (Runtime::new().unwrap(), Runtime::new().unwrap());
-    let start = Instant::now();
-    let mut moving = sleep(Duration::from_millis(2));
-    home.block_on(async { assert!(poll_once(&mut moving).is_pending()) });
-    assert_eq!(home.source_and_timer_counts(), (0, 1));
-    abroad.block_on(&mut moving);
-    assert!(start.elapsed() >= Duration::from_millis(2));
-    assert_eq!(home.source_and_timer_counts(), (0, 0), "it left nothing behind");
-    assert_eq!(abroad.source_and_timer_counts(), (0, 0));
+    ends(|| {
+        let (home, abroad) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+        let start = Instant::now();
+        let mut moving = sleep(Duration::from_millis(2));
+        home.block_on(async { assert!(poll_once(&mut moving).is_pending()) });
+        assert_eq!(home.source_and_timer_counts(), (0, 1));
+        abroad.block_on(&mut moving);
+        assert!(start.elapsed() >= Duration::from_millis(2));
+        assert_eq!(home.source_and_timer_counts(), (0, 0), "it left nothing behind");
+        assert_eq!(abroad.source_and_timer_counts(), (0, 0));
 
-    // And from a runtime that is gone.
-    let mut moving = sleep(Duration::from_millis(1));
-    home.block_on(async { assert!(poll_once(&mut moving).is_pending()) });
-    drop(home);
-    abroad.block_on(moving);
+        // And from a runtime that is gone.
+        let mut moving = sleep(Duration::from_millis(1));
+        home.block_on(async { assert!(poll_once(&mut moving).is_pending()) });
+        drop(home);
+        abroad.block_on(moving);
+    });
 }
 
 #[test]
 fn a_runtime_that_is_stepped_says_until_when_it_has_nothing_to_do() {
-    let runtime = Runtime::new().unwrap();
-    assert_eq!(runtime.turn().unwrap(), Turn::Done);
-    let deadline = Instant::now() + Duration::from_millis(3);
-    let task = runtime.spawn(sleep_until(deadline));
-    let mut until = None;
-    while !task.is_finished() {
-        match runtime.turn().unwrap() {
-            Turn::Ready => {}
-            Turn::Idle { until: next } => {
-                let next = next.expect("a timer is set");
-                assert!(next <= deadline);
-                until = Some(next);
-                thread::sleep(next - Instant::now());
+    ends(|| {
+        let runtime = Runtime::new().unwrap();
+        assert_eq!(runtime.turn().unwrap(), Turn::Done);
+        let deadline = Instant::now() + Duration::from_millis(3);
+        let task = runtime.spawn(sleep_until(deadline));
+        let mut until = None;
+        while !task.is_finished() {
+            match runtime.turn().unwrap() {
+                Turn::Ready => {}
+                Turn::Idle { until: next } => {
+                    let next = next.expect("a timer is set");
+                    assert!(next <= deadline);
+                    until = Some(next);
+                    thread::sleep(next - Instant::now());
+                }
+                Turn::Done => break,
             }
-            Turn::Done => break,
         }
-    }
-    assert!(until.is_some() && Instant::now() >= deadline);
+        assert!(until.is_some() && Instant::now() >= deadline);
+    });
 }
 
 #[test]
