@@ -10,6 +10,9 @@
 //!
 //! A runtime lives on the thread that made it. More cores are more runtimes.
 
+#[cfg(test)]
+mod tests;
+
 use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
 use crate::reactor::{self, Reactor, Wait};
