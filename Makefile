@@ -38,5 +38,21 @@ check-tests:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet --all-features
 
+FUZZ_TARGETS = event_parser http_request http_response reactor_events timers url
+
+# New finds go to fuzz/target/corpus, so that the corpora in the repository stay small.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
+	  echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \
+	  echo "make fuzz needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  case $$target in http_*) words=-dict=fuzz/dictionaries/http.dict;; *) words=;; esac; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=90 -max_len=2000 $$words; \
+	done
+
 clean:
 	$(CARGO) clean
