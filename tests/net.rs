@@ -13,6 +13,7 @@ use std::time::Duration;
 use whirligig::future::join_all;
 use whirligig::io::{AsyncRead, AsyncWrite, BufReader};
 use whirligig::net::{Shutdown, TcpListener, TcpSocket, TcpStream};
+use whirligig::sys::is_exhaustion;
 use whirligig::sys::signal::{Signal, set_default};
 use whirligig::time::{sleep, timeout};
 use whirligig::{Runtime, spawn, yield_now};
@@ -461,6 +462,56 @@ fn writing_to_a_peer_that_is_gone_does_not_kill_the_process() {
             };
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         }
+    });
+}
+
+#[test]
+fn a_process_without_descriptors_left_accepts_again_once_it_has_one() {
+    const NAME: &str = "a_process_without_descriptors_left_accepts_again_once_it_has_one";
+    if std::env::var_os(CHILD).is_none() {
+        // The limit is the process's, and the other tests live in this one.
+        let limited = "ulimit -n 40; exec \"$0\" --exact \"$1\"";
+        let mut child = Command::new("sh");
+        child.args(["-c", limited]).arg(std::env::current_exe().unwrap()).arg(NAME);
+        let output = child.env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    run(|| async {
+        let listener = TcpListener::bind(ANY).await.unwrap();
+        let clients = [(); 2].map(|()| StdStream::connect(listener.local_addr().unwrap()).unwrap());
+        let mut all = Vec::new();
+        let full = loop {
+            match clients[0].try_clone() {
+                Ok(clone) => all.push(clone),
+                Err(error) => break error,
+            }
+        };
+        assert!(is_exhaustion(&full), "{full}");
+        let mut accepted = Vec::new();
+        for client in &clients {
+            for _ in 0..3 {
+                let error = listener.accept().await.unwrap_err();
+                assert!(is_exhaustion(&error), "{error}");
+            }
+            all.pop();
+            let (stream, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+            accepted.push(stream);
+        }
+    });
+}
+
+#[test]
+fn a_name_can_be_listened_at_and_connected_to() {
+    run(|| async {
+        let listener = TcpListener::bind("localhost:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(address.ip().is_loopback() && address.port() != 0);
+        let client = TcpStream::connect(("localhost", address.port())).await.unwrap();
+        assert_eq!(listener.accept().await.unwrap().1, client.local_addr().unwrap());
+        let error = TcpStream::connect("no port").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     });
 }
 

@@ -86,8 +86,7 @@ fn the_far_future_never_comes_and_can_be_given_up() {
 
 #[test]
 fn a_runtime_waits_for_years_without_trouble() {
-    // The kernel is asked for more than a C int of milliseconds, and for more than i64 seconds
-    // would hold; a foreign wake ends it.
+    // More milliseconds than a C int holds, and more seconds; a foreign wake ends the wait.
     run(|| async {
         for duration in [Duration::from_secs(30 * 24 * 3600), Duration::from_secs(500 << 25)] {
             let (sender, receiver) = mpsc::channel::<Waker>();

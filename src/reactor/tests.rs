@@ -266,7 +266,13 @@ fn the_keys_of_sources_that_outlive_their_reactor_name_no_other() {
     assert_eq!(reactor.source_count(), 1, "the old source was gone already");
 }
 
-/// Sets and cancels timers, and waits for a socket, whenever it is woken or dropped.
+thread_local! {
+    /// The source whose waiters a `Reentrant` meddles with.
+    static SAME: RefCell<Option<Rc<Watched>>> = const { RefCell::new(None) };
+}
+
+/// Sets and cancels timers, waits for a socket, and takes waiters out of the very source that it may
+/// wait for, whenever it is woken or dropped.
 struct Reentrant {
     entered: Arc<AtomicUsize>,
 }
@@ -282,6 +288,11 @@ impl Reentrant {
         reactor.remove_timer(key);
         let (other, _peer) = watched_pair();
         assert!(poll_read(&other, Waker::noop()).is_pending());
+        let same = SAME.with(|same| same.borrow().clone());
+        if let Some(same) = same {
+            same.leave(Direction::Read, u64::MAX);
+            same.forget_waiter(Direction::Write);
+        }
         self.entered.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -316,6 +327,8 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     assert_eq!(entries(), 2, "fired: woken and dropped");
 
     let (watched, mut peer) = watched_pair();
+    let watched = Rc::new(watched);
+    SAME.set(Some(Rc::clone(&watched)));
     assert!(poll_read(&watched, &waker()).is_pending());
     assert!(poll_read(&watched, Waker::noop()).is_pending());
     assert_eq!(entries(), 1, "replaced by another reader");
@@ -346,6 +359,7 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     reactor.insert_timer(timer::NEVER, waker());
     reactor.close();
     assert_eq!(entries(), 2, "both dropped as the reactor closes");
+    SAME.set(None);
 }
 
 #[test]
