@@ -67,7 +67,7 @@ fn a_panic_arrives_at_the_join_and_the_others_go_on() {
             }
             5
         });
-        let error = panics.await.map(|()| ()).unwrap_err();
+        let error = panics.await.unwrap_err();
         assert!(error.is_panic() && !error.is_aborted());
         assert_eq!(error.to_string(), "task panicked: as planned");
         let payload = error.try_into_panic().unwrap();
@@ -102,6 +102,7 @@ fn a_payload_that_panics_when_dropped_takes_nothing_down() {
     run(async {
         let bomb = || OnDrop(|| panic!("a payload's drop"));
         drop(spawn(async move { std::panic::panic_any(bomb()) }));
+        drop(spawn(async move { OnDrop(move || std::panic::panic_any(bomb())) }));
         let aborted = spawn(async move {
             let _on_abort = OnDrop(move || std::panic::panic_any(bomb()));
             pending::<()>().await;
@@ -215,7 +216,7 @@ fn a_task_that_is_aborted_before_its_first_poll_is_never_polled() {
         });
         task.abort();
         assert!(!task.is_finished(), "it ends at its next turn, not in the call");
-        let error = task.await.map(|()| ()).unwrap_err();
+        let error = task.await.unwrap_err();
         assert_eq!((error.is_aborted(), error.to_string().as_str()), (true, "task was aborted"));
         assert_eq!(drops.seen(), [here()]);
     });

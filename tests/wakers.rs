@@ -1,4 +1,5 @@
 //! Wakers: from any thread, at any time, also after the runtime is gone; and those of others.
+#![expect(clippy::waker_clone_wake, reason = "a wake that consumes its waker is another function")]
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
@@ -141,7 +142,8 @@ fn wakers_work_after_their_runtime_is_gone() {
     let kept = Rc::new(RefCell::new(Vec::new()));
     let wakers = Rc::clone(&kept);
     let task = runtime.spawn(async move {
-        wakers.borrow_mut().push(own_waker().await);
+        let waker = own_waker().await;
+        wakers.borrow_mut().push(waker);
         pending::<()>().await;
     });
     // The future of a `block_on` has a waker of another kind.
@@ -429,7 +431,8 @@ fn threads_that_wake_and_drop_while_the_runtime_goes_do_no_harm() {
             .map(|_| {
                 let wakers = Rc::clone(&wakers);
                 runtime.spawn(async move {
-                    wakers.borrow_mut().push(own_waker().await);
+                    let waker = own_waker().await;
+                    wakers.borrow_mut().push(waker);
                     if round % 2 == 0 { vec![1] } else { pending().await }
                 })
             })
