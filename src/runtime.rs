@@ -299,9 +299,9 @@ impl Wake for MainWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Woken from within, as by every event that the future waits for, it needs no notification:
-        // `block_on` looks at the flag before it waits, and a runtime that is parked in a look would
-        // wake itself through the kernel.
+        // Woken from within, as by every event that the future waits for, it needs no notice:
+        // `block_on` looks at the flag before it waits, and a runtime that is parked in a look
+        // would wake itself through the kernel.
         if !self.woken.swap(true, Ordering::AcqRel) && !self.inbox.is_current() {
             self.inbox.notify();
         }

@@ -61,8 +61,8 @@ impl TcpListener {
     ///
     /// # Errors
     /// Out of descriptors or memory: the connection stays queued, and the next call tries again at
-    /// once, so wait a little before it ([`is_exhaustion`](crate::sys::is_exhaustion) tells). If the
-    /// listener belongs to another runtime; those of `epoll_ctl(2)`.
+    /// once, so wait a little before it ([`is_exhaustion`](crate::sys::is_exhaustion) tells).
+    /// If the listener belongs to another runtime; those of `epoll_ctl(2)`.
     pub fn accept(&self) -> Accept<'_> {
         Accept { listener: self, number: None }
     }

@@ -271,8 +271,8 @@ thread_local! {
     static SAME: RefCell<Option<Rc<Watched>>> = const { RefCell::new(None) };
 }
 
-/// Sets and cancels timers, waits for a socket, and takes waiters out of the very source that it may
-/// wait for, whenever it is woken or dropped.
+/// Sets and cancels timers, waits for a socket, and takes waiters out of the very source that it
+/// may wait for, whenever it is woken or dropped.
 struct Reentrant {
     entered: Arc<AtomicUsize>,
 }

@@ -50,8 +50,8 @@ pub(in crate::sys) fn raise(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// in a signal handler (`write(2)` is async-signal-safe).
 pub(in crate::sys) fn raise_number(number: c_int) -> io::Result<()> {
     let one = 1u64.to_ne_bytes();
-    // SAFETY: `one` is eight readable bytes. Both callers hold an eventfd of this number open: one a
-    // borrow of it, the signal handler a static that is never dropped.
+    // SAFETY: `one` is eight readable bytes. Both callers hold an eventfd of this number open: one
+    // a borrow of it, the signal handler a static that is never dropped.
     check_length(unsafe { ffi::write(number, one.as_ptr().cast(), one.len()) })?;
     Ok(())
 }
