@@ -89,9 +89,9 @@ impl Answer {
 ///     });
 ///     let reply = get(address, "localhost", "/hello").await?;
 ///     assert_eq!((reply.status, &reply.body[..]), (200, &b"/hello"[..]));
-///     Ok(())
-/// })?
-/// # ; Ok::<(), std::io::Error>(())
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Server<H> {
     pub(super) handler: H,
