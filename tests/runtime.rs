@@ -204,30 +204,32 @@ fn a_task_that_yields_goes_on_after_all_others_that_are_ready() {
 
 #[test]
 fn tasks_that_keep_waking_each_other_do_not_keep_a_socket_waiting() {
-    run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let busy: Vec<_> = (0..2)
-            .map(|_| {
-                spawn(async {
-                    loop {
-                        yield_now().await;
-                    }
+    comes_back(|| {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let busy: Vec<_> = (0..2)
+                .map(|_| {
+                    spawn(async {
+                        loop {
+                            yield_now().await;
+                        }
+                    })
                 })
-            })
-            .collect();
-        let peer = thread::spawn(move || {
-            std::net::TcpStream::connect(address).unwrap().write_all(b"served").unwrap();
-        });
-        let served = spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut bytes = Vec::new();
-            stream.read_to_end(&mut bytes, 100).await.unwrap();
-            bytes
-        });
-        assert_eq!(served.await.unwrap(), b"served");
-        assert!(busy.iter().all(|task| !task.is_finished()));
-        peer.join().unwrap();
+                .collect();
+            let peer = thread::spawn(move || {
+                std::net::TcpStream::connect(address).unwrap().write_all(b"served").unwrap();
+            });
+            let served = spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes, 100).await.unwrap();
+                bytes
+            });
+            assert_eq!(served.await.unwrap(), b"served");
+            assert!(busy.iter().all(|task| !task.is_finished()));
+            peer.join().unwrap();
+        })
     });
 }
 
@@ -247,24 +249,26 @@ fn a_main_future_that_keeps_waking_itself_does_not_keep_a_timer_waiting() {
 #[test]
 fn a_future_whose_every_call_succeeds_gives_way() {
     const BYTES: usize = 10_000;
-    run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut peer = std::net::TcpStream::connect(address).unwrap();
-        let (mut stream, _): (TcpStream, _) = listener.accept().await.unwrap();
-        peer.write_all(&[1; BYTES]).unwrap();
-        let others = Rc::new(Cell::new(0));
-        let counted = Rc::clone(&others);
-        drop(spawn(async move {
-            loop {
-                counted.set(counted.get() + 1);
-                yield_now().await;
+    comes_back(|| {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut peer = std::net::TcpStream::connect(address).unwrap();
+            let (mut stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+            peer.write_all(&[1; BYTES]).unwrap();
+            let others = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&others);
+            drop(spawn(async move {
+                loop {
+                    counted.set(counted.get() + 1);
+                    yield_now().await;
+                }
+            }));
+            for _ in 0..BYTES {
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
             }
-        }));
-        for _ in 0..BYTES {
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
-        }
-        assert!(others.get() >= BYTES / 1000, "the other had {} turns", others.get());
+            assert!(others.get() >= BYTES / 1000, "the other had {} turns", others.get());
+        })
     });
 }
 
