@@ -1,7 +1,9 @@
 //! What the clients share: their arguments, their requests, and what they print.
 
 use super::arguments::{ArgumentError, Arguments, Flag, with_port};
-use crate::http::{Connection, Method, RequestHead, WriteError, percent_encode, write_request};
+use crate::http::{
+    Connection, Method, ParseError, RequestHead, WriteError, percent_encode, write_request,
+};
 use crate::sys::raise_descriptor_limit;
 use std::error::Error;
 use std::ffi::OsString;
@@ -189,9 +191,18 @@ pub fn client_main(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without a place to say it the exit code still does.
-            let _ = writeln!(io::stderr(), "{program}: {error}");
+            let _ = writeln!(io::stderr(), "{program}: {}{error}", part_at_fault(&*error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What to say before an error that does not say by itself what it is about.
+fn part_at_fault(error: &(dyn Error + 'static)) -> &'static str {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match inner.is_some_and(|inner| inner.is::<ParseError>()) {
+        true => "the answer is not understood: ",
+        false => "",
     }
 }
 

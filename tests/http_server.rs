@@ -1,0 +1,181 @@
+//! The HTTP server within a program: what no flag of the delayserver reaches.
+
+mod common;
+
+use common::{Peer, Watchdog, request};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+use whirligig::http::{Answer, Limits, Request, Server, ServerOptions};
+use whirligig::net::TcpListener;
+use whirligig::time::sleep;
+use whirligig::{TaskSet, run};
+
+/// Runs `client` against a server whose answers depend on the path, and returns how its
+/// connections ended.
+fn serve(
+    options: ServerOptions,
+    connections: usize,
+    client: impl FnOnce(SocketAddr) + Send + 'static,
+) -> Vec<String> {
+    let (sender, receiver) = channel();
+    let client = thread::spawn(move || client(receiver.recv().unwrap()));
+    let ends = run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        sender.send(listener.local_addr().unwrap()).unwrap();
+        let server = std::rc::Rc::new(Server::new(options, handle));
+        let mut tasks = TaskSet::new();
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await.unwrap();
+            let server = server.clone();
+            tasks.spawn(async move { server.serve(stream).await });
+        }
+        let mut ends = Vec::new();
+        while let Some(end) = tasks.next().await {
+            ends.push(match end {
+                Ok(Ok(())) => "well".to_string(),
+                Ok(Err(error)) => format!("{:?}", error.kind()),
+                Err(error) => error.to_string(),
+            });
+        }
+        ends
+    });
+    client.join().unwrap();
+    ends.unwrap()
+}
+
+fn handle(request: &Request<'_>, body: Vec<u8>) -> impl Future<Output = Answer> + use<> {
+    let path = request.path().to_string();
+    assert_ne!(path, "/panic-at-once", "as it was asked to");
+    async move {
+        match &*path {
+            "/panic-later" => {
+                sleep(Duration::from_millis(1)).await;
+                panic!("as it was asked to");
+            }
+            "/body" => Answer::text(body),
+            "/empty" => Answer { status: 204, ..Answer::text(Vec::new()) },
+            "/close" => Answer { close: true, ..Answer::text(b"bye".to_vec()) },
+            "/nonsense" => {
+                let headers = vec![("X", "a\r\nInjected: b".to_string())];
+                Answer { headers, ..Answer::text(b"x".to_vec()) }
+            }
+            path => Answer::text(path.as_bytes().to_vec()),
+        }
+    }
+}
+
+#[test]
+fn a_handler_that_panics_takes_only_its_connection() {
+    let _watchdog = Watchdog::new("a_handler_that_panics_takes_only_its_connection");
+    let ends = serve(ServerOptions::default(), 3, |address| {
+        let mut other = Peer::connect(address);
+        assert_eq!(other.get("/a").body, "/a");
+        for path in ["/panic-at-once", "/panic-later"] {
+            let mut peer = Peer::connect(address);
+            peer.ask(&format!("GET {path}"));
+            assert!(peer.is_closed());
+            assert_eq!(other.get("/b").body, "/b");
+        }
+    });
+    assert_eq!(ends.iter().filter(|end| end.starts_with("task panicked")).count(), 2, "{ends:?}");
+    assert_eq!(ends.last().unwrap(), "well");
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_given_up() {
+    let _watchdog = Watchdog::new("a_client_that_takes_no_answers_is_given_up");
+    let options = ServerOptions { send_timeout: Duration::from_millis(200), ..Default::default() };
+    let ends = serve(options, 1, |address| {
+        let mut peer = Peer::connect(address);
+        let many = request(&format!("GET /{}", "m".repeat(8000)));
+        // Until nothing goes any more, as the server does not read on, and then resets.
+        while peer.stream.write_all(many.as_bytes()).is_ok() {}
+    });
+    assert_eq!(ends, ["TimedOut"]);
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_its_answers() {
+    let _watchdog = Watchdog::new("a_slow_reader_gets_all_of_its_answers");
+    let ends = serve(ServerOptions::default(), 1, |address| {
+        let mut peer = Peer::connect(address);
+        let path = format!("/{}", "m".repeat(8000));
+        let many = request(&format!("GET {path}")).repeat(2000);
+        let mut sending = peer.stream.try_clone().unwrap();
+        // 16 MB of answers: more than the kernel holds for a reader that has not begun.
+        let sender = thread::spawn(move || sending.write_all(many.as_bytes()).unwrap());
+        thread::sleep(Duration::from_millis(100));
+        for _ in 0..2000 {
+            assert_eq!(peer.answer().body, path);
+        }
+        sender.join().unwrap();
+    });
+    assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn a_handler_gets_the_body_and_may_say_what_http_can() {
+    let _watchdog = Watchdog::new("a_handler_gets_the_body_and_may_say_what_http_can");
+    let ends = serve(ServerOptions::default(), 1, |address| {
+        let mut peer = Peer::connect(address);
+        let body: String = (0..65_536).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
+        peer.send(&format!("PUT /body HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n{body}"));
+        assert_eq!(peer.answer().body, body);
+        peer.send("PUT /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for chunk in body.as_bytes().chunks(37) {
+            peer.send(&format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap()));
+        }
+        peer.send("0\r\n\r\n");
+        assert_eq!(peer.answer().body, body);
+        peer.ask("GET /empty");
+        let empty = peer.head();
+        assert!(empty.status == 204 && !empty.head.contains("Content-Length"), "{empty:?}");
+        peer.ask("GET /nonsense");
+        let refused = peer.answer();
+        assert!(refused.status == 500 && !refused.head.contains("Injected"), "{refused:?}");
+        let last = peer.get("/close");
+        assert!(last.says("Connection: close") && last.body == "bye", "{last:?}");
+        assert!(peer.is_closed());
+    });
+    assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn a_head_beyond_the_buffer_is_refused_whatever_the_limits() {
+    let _watchdog = Watchdog::new("a_head_beyond_the_buffer_is_refused_whatever_the_limits");
+    let limits = Limits { head_bytes_max: usize::MAX, ..Limits::default() };
+    let ends = serve(ServerOptions { limits, ..Default::default() }, 1, |address| {
+        let mut peer = Peer::connect(address);
+        peer.send(&format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "b".repeat(30_000)));
+        assert_eq!(peer.answer().status, 431);
+    });
+    assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn a_connection_is_idle_until_a_byte_comes_also_after_a_full_buffer() {
+    let _watchdog = Watchdog::new("a_connection_is_idle_until_a_byte_comes");
+    // Were the time of a request counted from a look that finds nothing, this would be a 408.
+    let options = ServerOptions {
+        header_timeout: Duration::from_millis(50),
+        idle_timeout: Duration::from_millis(300),
+        ..Default::default()
+    };
+    let ends = serve(options, 1, |address| {
+        let mut peer = Peer::connect(address);
+        // As long as the server's buffer, so that its read is not short.
+        let one = request("GET /x");
+        let count = 20 * 1024 / one.len();
+        let rest = 20 * 1024 - count * one.len();
+        let long = request(&format!("GET /x{}", "y".repeat(rest)));
+        peer.send(&(one.repeat(count - 1) + &long));
+        for _ in 0..count {
+            assert_eq!(peer.answer().status, 200);
+        }
+        assert!(peer.is_closed());
+    });
+    assert_eq!(ends, ["well"]);
+}
