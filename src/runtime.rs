@@ -15,6 +15,7 @@ mod tests;
 
 use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
+use crate::instant::Instant;
 use crate::reactor::{self, Reactor, Wait};
 use crate::sys::KernelHandle;
 use crate::task::{JoinHandle, Schedule};
@@ -102,7 +103,7 @@ pub enum Turn {
     Idle {
         /// When to take the next turn at the latest, if a timer is set. A lower bound: a turn at
         /// that time may find nothing due yet.
-        until: Option<crate::time::Instant>,
+        until: Option<Instant>,
     },
     /// There are no tasks.
     Done,
@@ -210,7 +211,7 @@ impl Runtime {
         if self.executor.task_count() == 0 {
             return Ok(Turn::Done);
         }
-        let until = self.reactor.next_deadline().map(crate::time::Instant::from_nanos);
+        let until = self.reactor.next_deadline().map(Instant::from_nanos);
         Ok(Turn::Idle { until })
     }
 
