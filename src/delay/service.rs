@@ -49,8 +49,8 @@ const BACKLOG: u32 = 4096;
 /// picks one that is free at the first address.
 ///
 /// # Errors
-/// Those of [`resolve`]; `AddrInUse` if the port is taken at one of the addresses; the last address's
-/// error if none can be listened at.
+/// Those of [`resolve`]; `AddrInUse` if the port is taken at one of the addresses; the last
+/// address's error if none can be listened at.
 pub async fn listen(target: impl Addresses) -> io::Result<Vec<TcpListener>> {
     let addresses = addresses(target.target()?).await?;
     for _ in 1..PORTS_TRIED_MAX {
