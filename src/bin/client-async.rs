@@ -18,7 +18,10 @@ fn main() -> ExitCode {
 
 fn run(order: &Order) -> Result<(), Box<dyn Error>> {
     whirligig::run(async {
-        let addresses: Rc<[SocketAddr]> = resolve(&order.server).await?.into();
+        let addresses: Rc<[SocketAddr]> = match order.loopback() {
+            Some(both) => both.into(),
+            None => resolve(&order.server).await?.into(),
+        };
         let mut report = Report::new(io::stdout());
         let mut requests = TaskSet::new();
         for planned in order.planned() {

@@ -18,14 +18,17 @@ fn main() -> ExitCode {
 }
 
 fn run(order: &Order) -> Result<(), Box<dyn Error>> {
-    let addresses: Vec<SocketAddr> = order.server.to_socket_addrs()?.collect();
+    let addresses = match order.loopback() {
+        Some(both) => both,
+        None => order.server.to_socket_addrs()?.collect(),
+    };
     let mut report = Report::new(io::stdout());
     let epoll = Epoll::new()?;
     let mut exchanges = Vec::new();
     for planned in order.planned() {
         let request = planned.to_bytes(&order.server)?;
-        let mut exchange = Exchange::new(planned, request, &addresses)?;
-        exchange.connect(&epoll, exchanges.len() as u64)?;
+        let exchange = Exchange::new(planned, request, &addresses)?;
+        exchange.watch(&epoll, exchanges.len() as u64)?;
         exchanges.push(exchange);
     }
     let mut waiting = exchanges.len();
@@ -71,13 +74,13 @@ enum State {
 }
 
 impl<'a> Exchange<'a> {
+    /// Begins to connect.
     fn new(
         planned: Planned,
         request: Vec<u8>,
-        addresses: &'a [SocketAddr],
+        mut addresses: &'a [SocketAddr],
     ) -> io::Result<Exchange<'a>> {
-        let first = addresses.first().ok_or(io::ErrorKind::NotFound)?;
-        let socket = KernelHandle::linux().socket(Family::of(first))?;
+        let socket = connecting(&mut addresses)?;
         Ok(Exchange { planned, request, addresses, socket, state: State::Connecting })
     }
 
@@ -85,23 +88,8 @@ impl<'a> Exchange<'a> {
         matches!(self.state, State::Answered)
     }
 
-    /// Begins to connect, to the next address if this one fails at once.
-    fn connect(&mut self, epoll: &Epoll, token: u64) -> io::Result<()> {
-        while let Err(error) = self.socket.connect(self.addresses[0]) {
-            self.next_address(error)?;
-        }
+    fn watch(&self, epoll: &Epoll, token: u64) -> io::Result<()> {
         epoll.add(&self.socket, Interest::BOTH.edge().bits(), token)
-    }
-
-    fn next_address(&mut self, error: io::Error) -> io::Result<()> {
-        let Some(next) = self.addresses.get(1) else {
-            let text = format!("connect {}: {error}", self.addresses[0]);
-            return Err(io::Error::new(error.kind(), text));
-        };
-        // The old socket is closed by this, and so no longer watched.
-        self.socket = KernelHandle::linux().socket(Family::of(next))?;
-        self.addresses = &self.addresses[1..];
-        Ok(())
     }
 
     /// Goes on as far as it gets without waiting.
@@ -125,8 +113,10 @@ impl<'a> Exchange<'a> {
             Ok(Connect::Done) => self.state = State::Sending { sent: 0 },
             Ok(Connect::InProgress) => return Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => {
-                self.next_address(error)?;
-                self.connect(epoll, token)?;
+                pass_over(&mut self.addresses, error)?;
+                // The old socket is closed by this, and so no longer watched.
+                self.socket = connecting(&mut self.addresses)?;
+                self.watch(epoll, token)?;
             }
         }
         Ok(())
@@ -160,6 +150,35 @@ impl<'a> Exchange<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A socket that connects to the first of `addresses` where that does not fail at once; it is the
+/// first of those left.
+fn connecting(addresses: &mut &[SocketAddr]) -> io::Result<Descriptor> {
+    loop {
+        let address = *addresses.first().ok_or(io::ErrorKind::NotFound)?;
+        // Where the kernel lacks a family, an address of the other may do.
+        let socket = KernelHandle::linux().socket(Family::of(&address));
+        match socket.and_then(|socket| socket.connect(address).map(|_| socket)) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => pass_over(addresses, error)?,
+        }
+    }
+}
+
+/// Drops the address that failed; the error if it was the last.
+fn pass_over(addresses: &mut &[SocketAddr], error: io::Error) -> io::Result<()> {
+    match **addresses {
+        [_, _, ..] => {
+            *addresses = &addresses[1..];
+            Ok(())
+        }
+        [address] => {
+            let text = format!("connect {address}: {error}");
+            Err(io::Error::new(error.kind(), text))
+        }
+        [] => Err(error),
     }
 }
 

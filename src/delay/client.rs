@@ -9,6 +9,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,15 @@ impl Order {
         )
     }
 
+    /// The server's addresses, if its name needs no look-up: `localhost` means both loopback
+    /// addresses, whatever the machine's table of hosts has of them (RFC 6761, section 6.3).
+    #[must_use]
+    pub fn loopback(&self) -> Option<Vec<SocketAddr>> {
+        let (host, port) = self.server.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|_| host.eq_ignore_ascii_case("localhost"))?;
+        Some(loopback(port).into())
+    }
+
     /// The requests, in the order in which they are made. The last is answered first.
     pub fn planned(&self) -> impl Iterator<Item = Planned> + use<> {
         let (requests, step_ms) = (self.requests, self.step_ms);
@@ -83,6 +93,11 @@ impl Order {
             message: format!("request-{index}"),
         })
     }
+}
+
+/// Both addresses of localhost.
+pub(super) fn loopback(port: u16) -> [SocketAddr; 2] {
+    [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
 impl Planned {

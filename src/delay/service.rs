@@ -1,5 +1,6 @@
 //! The delayserver.
 
+use super::client::loopback;
 use super::gate::{Gate, Pass};
 use super::log::Log;
 use super::plan::{Plan, plan};
@@ -11,7 +12,6 @@ use crate::task::JoinHandle;
 use crate::time::{sleep, timeout};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -103,7 +103,7 @@ fn is_taken(error: &io::Error) -> bool {
 async fn addresses(target: Target) -> io::Result<Vec<SocketAddr>> {
     match target {
         Target::Named(host, port) if host.eq_ignore_ascii_case("localhost") => {
-            Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+            Ok(loopback(port).into())
         }
         target => resolve(target).await,
     }
