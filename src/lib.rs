@@ -61,7 +61,15 @@ pub mod timer;
 pub use runtime::{Runtime, Turn, run, spawn, yield_now};
 pub use task_set::TaskSet;
 
-/// The README's program, compiled and run with the other examples.
+/// What the documents say in code, compiled and run with the other examples.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide/1-the-bare-loop.md")]
+    struct TheBareLoop;
+    #[doc = include_str!("../docs/guide/2-tasks.md")]
+    struct Tasks;
+    #[doc = include_str!("../docs/guide/3-programs.md")]
+    struct Programs;
+}
