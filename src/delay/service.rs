@@ -169,12 +169,13 @@ pub async fn serve(
         .collect();
     stop.recv().await?;
     accepting.iter().for_each(JoinHandle::abort);
+    // First, so that the connections that come now are read without waiting to hear of bytes.
+    server.drain();
     for listener in listeners {
         while let Some(accepted) = accept_queued(&listener, &gate).await {
             serve_one(accepted);
         }
     }
-    server.drain();
     let drained = timeout(drain, gate.is_empty());
     match race(drained, stop.recv()).await {
         Either::First(Ok(())) => {}
