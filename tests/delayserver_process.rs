@@ -5,6 +5,7 @@ mod common;
 use common::{DelayServer, Peer, Program, Watchdog, delayserver, request};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -157,11 +158,20 @@ fn a_closed_output_does_not_end_it() {
     }
     common::signal(child.id(), "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    // Closed from the start, with everything that it prints on the way.
-    let script = "exec \"$0\" --help >&-";
-    let command = &mut Command::new("sh");
-    let closed = Program::start(command.args(["-c", script, env!("CARGO_BIN_EXE_delayserver")]));
-    assert_eq!(closed.wait().code, Some(0));
+    // Broken from the start, with everything that it prints on the way.
+    let broken = || Stdio::from(std::os::fd::OwnedFd::from(UnixStream::pair().unwrap().0));
+    for program in [
+        env!("CARGO_BIN_EXE_delayserver"),
+        env!("CARGO_BIN_EXE_client-async"),
+        env!("CARGO_BIN_EXE_client-epoll"),
+    ] {
+        let help = Command::new(program).arg("--help").stdout(broken()).stderr(broken()).status();
+        assert_eq!(help.unwrap().code(), Some(0), "{program}");
+    }
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let taken = delayserver().arg(&address).stdout(broken()).stderr(broken()).status();
+    assert_eq!(taken.unwrap().code(), Some(1));
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 }
 
 fn usage(error: &ArgumentError) -> ExitCode {
-    eprintln!("delayserver: {error}\nTry 'delayserver --help'.");
+    let _ = writeln!(io::stderr(), "delayserver: {error}\nTry 'delayserver --help'.");
     ExitCode::from(2)
 }
 

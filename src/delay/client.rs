@@ -196,7 +196,7 @@ pub fn client_main(
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("{program}: {error}\nTry '{program} --help'.");
+            let _ = writeln!(io::stderr(), "{program}: {error}\nTry '{program} --help'.");
             return ExitCode::from(2);
         }
     };
