@@ -32,7 +32,7 @@ clippy:
 # the features first, as users build it.
 check-tests:
 	$(CARGO) test --quiet
-	$(CARGO) test --quiet --all-features --lib --bins --tests --examples
+	$(CARGO) test --quiet --all-features
 	$(CARGO) test --quiet --release --all-features --lib --bins --tests --examples
 
 doc:
