@@ -13,6 +13,7 @@ mod mutations;
 mod refused;
 mod requests;
 mod responses;
+mod server;
 mod writers;
 
 type Verdict<T> = Result<Option<T>, ParseError>;
