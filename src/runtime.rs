@@ -17,7 +17,7 @@ use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
 use crate::instant::Instant;
 use crate::reactor::{self, Reactor, Wait};
-use crate::sys::KernelHandle;
+use crate::sys::{ExactWaits, KernelHandle};
 use crate::task::{JoinHandle, Schedule};
 use std::cell::Cell;
 use std::future::Future;
@@ -143,7 +143,8 @@ impl Runtime {
 
     /// Runs the runtime until `future` is done, waiting for the kernel when there is nothing to do.
     ///
-    /// Other tasks that are not done then stay, and go on with the next call.
+    /// Other tasks that are not done then stay, and go on with the next call. Meanwhile the thread's
+    /// timer slack is as small as can be (`PR_SET_TIMERSLACK`), so that timers end exactly.
     ///
     /// # Panics
     /// Inside another `block_on` or a turn on the same thread, which would wait for itself. If the
@@ -156,6 +157,7 @@ impl Runtime {
         );
         let _running = self.run_guard();
         let _entered = self.enter();
+        let _exact = ExactWaits::begin();
         let mut future = pin!(future);
         let woken = Arc::new(MainWaker {
             woken: AtomicBool::new(true),

@@ -122,8 +122,10 @@ pub(in crate::sys) mod so {
     pub(in crate::sys) const REUSEPORT: c_int = 15;
 }
 
-// clock_gettime(2), getrlimit(2).
+// clock_gettime(2), prctl(2), getrlimit(2).
 pub(in crate::sys) const CLOCK_MONOTONIC: c_int = 1;
+pub(in crate::sys) const PR_SET_TIMERSLACK: c_int = 29;
+pub(in crate::sys) const PR_GET_TIMERSLACK: c_int = 30;
 pub(in crate::sys) const RLIMIT_NOFILE: c_uint =
     if cfg!(any(target_arch = "mips64", target_arch = "mips64r6")) {
         5
@@ -280,6 +282,7 @@ unsafe extern "C" {
     pub(in crate::sys) fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize;
 
     pub(in crate::sys) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
+    pub(in crate::sys) fn prctl(option: c_int, ...) -> c_int;
     pub(in crate::sys) fn getrlimit(resource: c_uint, limit: *mut Rlimit) -> c_int;
     pub(in crate::sys) fn setrlimit(resource: c_uint, limit: *const Rlimit) -> c_int;
 

@@ -20,6 +20,7 @@ mod ffi;
 mod kernel;
 mod limit;
 pub mod signal;
+mod slack;
 mod socket;
 
 pub use epoll::{Control, Epoll, EventBuffer};
@@ -28,6 +29,7 @@ pub use kernel::{Descriptor, KernelHandle};
 #[cfg(any(test, feature = "fault"))]
 pub use kernel::{Hosted, Kernel};
 pub use limit::raise_descriptor_limit;
+pub(crate) use slack::ExactWaits;
 pub(crate) use socket::PARTS_MAX;
 pub use socket::{Connect, Family, SocketOption};
 
