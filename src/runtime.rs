@@ -143,8 +143,8 @@ impl Runtime {
 
     /// Runs the runtime until `future` is done, waiting for the kernel when there is nothing to do.
     ///
-    /// Other tasks that are not done then stay, and go on with the next call. Meanwhile the thread's
-    /// timer slack is as small as can be (`PR_SET_TIMERSLACK`), so that timers end exactly.
+    /// Other tasks that are not done then stay, and go on with the next call. Meanwhile the
+    /// thread's timer slack is as small as can be (`PR_SET_TIMERSLACK`): timers end exactly.
     ///
     /// # Panics
     /// Inside another `block_on` or a turn on the same thread, which would wait for itself. If the
