@@ -2,7 +2,8 @@
 //!
 //! Deadlines have nanosecond resolution, and nothing here ends early. How late it ends is up to
 //! how fast the kernel wakes a thread, which [`Runtime::block_on`](crate::Runtime::block_on) asks
-//! for as exactly as can be, and to how busy the runtime is. Any [`Duration`] will do, [`Duration::MAX`] too, which never ends.
+//! for as exactly as can be, and to how busy the runtime is. Any [`Duration`] will do,
+//! [`Duration::MAX`] too, which never ends.
 
 mod interval;
 mod sleep;
