@@ -9,9 +9,13 @@ use std::task::{Context, Poll};
 /// Operations that may succeed in one poll.
 const OPERATIONS_MAX: u32 = 128;
 
+/// Outside of a runtime's turn nobody renews the allowance, so there is no bound: what may be used
+/// on other runtimes would wake itself for ever once it was used up.
+const UNBOUNDED: u32 = u32::MAX;
+
 thread_local! {
     /// What is left of the running poll's allowance.
-    static OPERATIONS: Cell<u32> = const { Cell::new(OPERATIONS_MAX) };
+    static OPERATIONS: Cell<u32> = const { Cell::new(UNBOUNDED) };
 }
 
 /// Gives the poll to come its whole allowance.
@@ -20,18 +24,24 @@ pub(crate) fn renew() {
     OPERATIONS.set(OPERATIONS_MAX);
 }
 
+/// Ends the bound, when the thread leaves its last runtime's turn.
+pub(crate) fn lift() {
+    OPERATIONS.set(UNBOUNDED);
+}
+
 /// Takes one operation out of the running poll's allowance. When it is used up this returns
 /// `Pending`, with the task woken already.
 #[inline]
 pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
-    match OPERATIONS.get().checked_sub(1) {
-        Some(left) => {
-            OPERATIONS.set(left);
-            Poll::Ready(())
-        }
-        None => {
+    match OPERATIONS.get() {
+        UNBOUNDED => Poll::Ready(()),
+        0 => {
             cx.waker().wake_by_ref();
             Poll::Pending
+        }
+        left => {
+            OPERATIONS.set(left - 1);
+            Poll::Ready(())
         }
     }
 }
@@ -51,5 +61,14 @@ mod tests {
         assert!(poll_proceed(&cx).is_pending());
         renew();
         assert!(poll_proceed(&cx).is_ready());
+    }
+
+    #[test]
+    fn outside_of_a_runtime_nothing_is_bounded() {
+        let cx = Context::from_waker(Waker::noop());
+        let all_proceed = || (0..=OPERATIONS_MAX).all(|_| poll_proceed(&cx).is_ready());
+        assert!(all_proceed());
+        crate::run(async {}).unwrap();
+        assert!(all_proceed());
     }
 }

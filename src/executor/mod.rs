@@ -181,6 +181,9 @@ pub(crate) struct Entered(Option<Rc<Executor>>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        if self.0.is_none() {
+            budget::lift();
+        }
         drop(exchange(self.0.take()));
     }
 }
