@@ -34,6 +34,7 @@
 //! | [`task`] | tasks, wakers and join handles |
 //! | [`Runtime`] | executor and reactor, joined |
 //! | [`time`], [`io`], [`net`], [`signal`], [`blocking`], [`future`] | what programs are written with |
+//! | [`sync`] | what tasks and threads share: channels, permits, notifications |
 //! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
 //! | [`delay`] | the delayserver's service, and what its clients share |
 
@@ -52,6 +53,7 @@ mod reactor;
 mod runtime;
 pub mod signal;
 mod slab;
+pub mod sync;
 pub mod sys;
 pub mod task;
 mod task_set;

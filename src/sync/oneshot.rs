@@ -1,0 +1,265 @@
+//! A channel for one value, from one sender to one receiver.
+
+use super::waiting::{Woken, block_on, lock, poll_with_waker};
+use crate::budget::poll_proceed;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+
+/// Makes a channel for one value.
+///
+/// ```
+/// use whirligig::sync::oneshot;
+///
+/// let (sender, receiver) = oneshot::channel();
+/// std::thread::spawn(move || sender.send("from another thread"));
+/// assert_eq!(whirligig::run(receiver)?, Ok("from another thread"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let state =
+        State { value: None, sent_or_gone: false, closed: false, receiver: None, sender: None };
+    let shared = Arc::new(Mutex::new(state));
+    (Sender(Arc::clone(&shared)), Receiver(shared))
+}
+
+struct State<T> {
+    value: Option<T>,
+    /// The sender has sent, or was dropped: nothing comes any more.
+    sent_or_gone: bool,
+    /// The receiver takes nothing that was not sent by now.
+    closed: bool,
+    /// Waits for the value.
+    receiver: Option<Waker>,
+    /// Waits for the receiver to close.
+    sender: Option<Waker>,
+}
+
+impl<T> State<T> {
+    fn take(&mut self) -> Result<T, TryRecvError> {
+        match self.value.take() {
+            Some(value) => Ok(value),
+            None if self.sent_or_gone || self.closed => Err(TryRecvError::Closed),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+}
+
+/// Sends the value.
+///
+/// Dropped without, it makes the receiver end with [`RecvError`].
+pub struct Sender<T>(Arc<Mutex<State<T>>>);
+
+/// A future that ends with the value.
+///
+/// Cancel safety: dropping a `&mut` to it that was awaited loses nothing; dropping the receiver
+/// itself closes the channel and drops the value, if there is one. Once it gave the value it gives
+/// [`RecvError`].
+///
+/// # Errors
+/// [`RecvError`] if the sender was dropped without sending, or the channel closed before it sent.
+#[must_use = "a dropped receiver closes the channel"]
+pub struct Receiver<T>(Arc<Mutex<State<T>>>);
+
+impl<T> Sender<T> {
+    /// Sends `value`; never waits.
+    ///
+    /// # Errors
+    /// [`SendError`], with the value, if the receiver was dropped or closed.
+    pub fn send(self, value: T) -> Result<(), SendError<T>> {
+        let mut state = lock(&self.0);
+        if state.closed {
+            drop(state);
+            return Err(SendError(value));
+        }
+        // The drop of `self` ends the channel, and wakes who waits.
+        state.value = Some(value);
+        Ok(())
+    }
+
+    /// Whether the receiver was dropped or closed, so that nothing can be sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        lock(&self.0).closed
+    }
+
+    /// Waits until the receiver is dropped or closed.
+    ///
+    /// Cancel safety: dropping it loses nothing.
+    pub async fn closed(&mut self) {
+        let waiting = SenderWaits(&self.0);
+        poll_fn(|cx| poll_closed(waiting.0, cx)).await;
+    }
+
+    /// Polls for the receiver to be dropped or closed; wakes only the last task that polled.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        poll_closed(&self.0, cx)
+    }
+}
+
+fn poll_closed<T>(shared: &Mutex<State<T>>, cx: &Context<'_>) -> Poll<()> {
+    ready!(poll_proceed(cx));
+    poll_with_waker(cx, |waker| {
+        let mut state = lock(shared);
+        if state.closed {
+            return Poll::Ready(());
+        }
+        if waker.is_some() {
+            mem::swap(&mut state.sender, waker);
+        }
+        Poll::Pending
+    })
+}
+
+/// Takes the sender's waker out when its wait is over or given up.
+struct SenderWaits<'a, T>(&'a Mutex<State<T>>);
+
+impl<T> Drop for SenderWaits<'_, T> {
+    fn drop(&mut self) {
+        let waker = lock(self.0).sender.take();
+        drop(waker);
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut woken = Woken::default();
+        let mut state = lock(&self.0);
+        state.sent_or_gone = true;
+        woken.extend(state.receiver.take());
+        let own = state.sender.take();
+        woken.wake(state);
+        drop(own);
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Takes the value if it was sent; never waits.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`] if it may yet be sent, [`TryRecvError::Closed`] if not.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        lock(&self.0).take()
+    }
+
+    /// Waits for the value by blocking the thread.
+    ///
+    /// # Errors
+    /// [`RecvError`] if none comes.
+    ///
+    /// # Panics
+    /// Inside a runtime's turn, which would wait for itself.
+    pub fn blocking_recv(self) -> Result<T, RecvError> {
+        block_on(self)
+    }
+
+    /// Refuses a value that was not sent by now; one that was can still be received.
+    pub fn close(&mut self) {
+        let mut woken = Woken::default();
+        let mut state = lock(&self.0);
+        state.closed = true;
+        woken.extend(state.sender.take());
+        woken.wake(state);
+    }
+
+    /// Whether nothing can come but what was sent by now: closed, or the sender is through.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let state = lock(&self.0);
+        state.closed || state.sent_or_gone
+    }
+}
+
+impl<T> Future for Receiver<T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(poll_proceed(cx));
+        poll_with_waker(cx, |waker| {
+            let mut state = lock(&self.0);
+            match state.take() {
+                Ok(value) => Poll::Ready(Ok(value)),
+                Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
+                Err(TryRecvError::Empty) => {
+                    if waker.is_some() {
+                        mem::swap(&mut state.receiver, waker);
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        let mut state = lock(&self.0);
+        let left = (state.value.take(), state.receiver.take());
+        drop(state);
+        drop(left);
+    }
+}
+
+/// The receiver was dropped or closed; this is the value that was not sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T>(pub T);
+
+/// The sender was dropped without sending, or the channel was closed before it sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecvError;
+
+/// Why there is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// It may yet be sent.
+    Empty,
+    /// It can not be sent any more, or was received.
+    Closed,
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the receiver is gone or closed")
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sender was dropped, or the channel closed, before it sent")
+    }
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TryRecvError::Empty => "nothing was sent yet",
+            TryRecvError::Closed => "nothing can be sent any more",
+        })
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+impl std::error::Error for RecvError {}
+impl std::error::Error for TryRecvError {}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("closed", &self.is_closed()).finish()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("closed", &self.is_closed()).finish()
+    }
+}

@@ -1,0 +1,151 @@
+//! The permits of a semaphore and who waits for them: pure, and used under a lock.
+//!
+//! ```text
+//!              wait                  grant                 poll_take
+//!    (nobody) ------> in the queue ---------> granted -----------------> holds the permits
+//!       ^                  |                     |
+//!       +----- leave ------+------- leave -------+ : the permits pass to the next
+//! ```
+
+use super::waiting::Woken;
+use std::collections::BTreeMap;
+use std::mem;
+use std::task::{Poll, Waker};
+
+/// A place in the line. Later places have higher numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u64);
+
+/// The permits that may be free at most, but for those that are given back then.
+pub(super) const PERMITS_MAX: usize = usize::MAX >> 3;
+
+/// Nothing waits in the queue whose turn it could be: its first wants more than is free.
+pub(super) struct Permits {
+    free: usize,
+    closed: bool,
+    next: u64,
+    queue: BTreeMap<Place, Waiter>,
+    /// Permits that were set aside for waiters who have yet to fetch them.
+    granted: BTreeMap<Place, usize>,
+}
+
+struct Waiter {
+    count: usize,
+    waker: Waker,
+}
+
+/// Why no permits were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Too few are free, or others wait.
+    Later,
+    Closed,
+}
+
+impl Permits {
+    pub(super) const fn new(free: usize) -> Permits {
+        let queue = BTreeMap::new();
+        let granted = BTreeMap::new();
+        Permits { free, closed: false, next: 0, queue, granted }
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.free
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiters(&self) -> usize {
+        self.queue.len() + self.granted.len()
+    }
+
+    /// Takes permits that are free, if nobody waits before.
+    pub(super) fn try_take(&mut self, count: usize) -> Result<(), Refused> {
+        if self.closed {
+            Err(Refused::Closed)
+        } else if self.queue.is_empty() && count <= self.free {
+            self.free -= count;
+            Ok(())
+        } else {
+            Err(Refused::Later)
+        }
+    }
+
+    /// Takes permits, or with a waker to leave behind gets in line for them. False means closed.
+    ///
+    /// `place` is to be left when it is given up. `waker` has what was left before, afterwards.
+    pub(super) fn poll_take(
+        &mut self,
+        count: usize,
+        place: &mut Option<Place>,
+        waker: &mut Option<Waker>,
+    ) -> Poll<bool> {
+        let Some(own) = *place else {
+            return match self.try_take(count) {
+                Ok(()) => Poll::Ready(true),
+                Err(Refused::Closed) => Poll::Ready(false),
+                Err(Refused::Later) => {
+                    if let Some(waker) = waker.take() {
+                        let own = Place(self.next);
+                        self.next += 1;
+                        self.queue.insert(own, Waiter { count, waker });
+                        *place = Some(own);
+                    }
+                    Poll::Pending
+                }
+            };
+        };
+        if self.granted.remove(&own).is_some() {
+            *place = None;
+            return Poll::Ready(true);
+        }
+        match self.queue.get_mut(&own) {
+            Some(waiter) => {
+                if let Some(waker) = waker {
+                    mem::swap(&mut waiter.waker, waker);
+                }
+                Poll::Pending
+            }
+            None => {
+                *place = None;
+                Poll::Ready(false)
+            }
+        }
+    }
+
+    /// Gives up a place. Its permits, and its turn, pass to the next.
+    pub(super) fn leave(&mut self, place: Place, woken: &mut Woken) -> Option<Waker> {
+        self.free += self.granted.remove(&place).unwrap_or(0);
+        let left = self.queue.remove(&place);
+        self.grant(woken);
+        left.map(|waiter| waiter.waker)
+    }
+
+    /// Adds permits, or gives them back.
+    pub(super) fn put(&mut self, count: usize, woken: &mut Woken) {
+        self.free = self.free.saturating_add(count);
+        self.grant(woken);
+    }
+
+    /// Sets permits aside for whoever's turn it is, one after the other.
+    fn grant(&mut self, woken: &mut Woken) {
+        while let Some(first) = self.queue.first_entry() {
+            if first.get().count > self.free {
+                return;
+            }
+            let (place, waiter) = first.remove_entry();
+            self.free -= waiter.count;
+            self.granted.insert(place, waiter.count);
+            woken.push(waiter.waker);
+        }
+    }
+
+    /// Refuses all that wait and all that will come. What was granted stays so.
+    pub(super) fn close(&mut self, woken: &mut Woken) {
+        self.closed = true;
+        woken.extend(mem::take(&mut self.queue).into_values().map(|waiter| waiter.waker));
+    }
+}
