@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
-use whirligig::sync::{Notify, Semaphore, oneshot};
+use whirligig::sync::{Notify, Semaphore, mpsc, oneshot};
 
 /// How long a test may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -132,5 +132,42 @@ fn a_busy_semaphore_gives_way_to_other_tasks() {
             other.await.unwrap();
         })
         .unwrap();
+    });
+}
+
+#[test]
+fn values_of_many_threads_arrive_once_and_in_each_senders_order() {
+    const SENDERS: usize = 3;
+    const VALUES: usize = 3000;
+    watched(|| {
+        let (sender, mut receiver) = mpsc::channel(4);
+        thread::scope(|scope| {
+            for number in 0..SENDERS {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    for value in 0..VALUES {
+                        // One of them without a runtime.
+                        match number {
+                            0 => sender.blocking_send((number, value)).unwrap(),
+                            _ => whirligig::run(sender.send((number, value))).unwrap().unwrap(),
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut next = [0; SENDERS];
+            let mut take = |(number, value): (usize, usize)| {
+                assert_eq!(value, next[number]);
+                next[number] += 1;
+            };
+            (0..VALUES).for_each(|_| receiver.blocking_recv().into_iter().for_each(&mut take));
+            whirligig::run(async {
+                while let Some(value) = receiver.recv().await {
+                    take(value);
+                }
+            })
+            .unwrap();
+            assert_eq!(next, [VALUES; SENDERS]);
+        });
     });
 }
