@@ -112,10 +112,12 @@ fn a_value_between_threads_arrives_however_the_receiver_waits() {
 
 #[test]
 fn blocking_in_a_runtimes_turn_panics_instead_of_waiting_for_itself() {
-    let (_sender, receiver) = oneshot::channel::<()>();
-    let joined =
-        whirligig::run(async { whirligig::spawn(async { receiver.blocking_recv() }).await });
-    assert!(joined.unwrap().unwrap_err().to_string().contains("await instead"));
+    watched(|| {
+        let (_sender, receiver) = oneshot::channel::<()>();
+        let joined =
+            whirligig::run(async { whirligig::spawn(async { receiver.blocking_recv() }).await });
+        assert!(joined.unwrap().unwrap_err().to_string().contains("await instead"));
+    });
 }
 
 #[test]
@@ -170,4 +172,30 @@ fn values_of_many_threads_arrive_once_and_in_each_senders_order() {
             assert_eq!(next, [VALUES; SENDERS]);
         });
     });
+}
+
+#[test]
+fn a_busy_channel_gives_way_to_other_tasks() {
+    for receiving in [false, true] {
+        watched(move || {
+            whirligig::run(async move {
+                let stop = Arc::new(AtomicUsize::new(0));
+                let other = Arc::clone(&stop);
+                let other = whirligig::spawn(async move { other.store(1, Ordering::SeqCst) });
+                let (sender, mut receiver) = mpsc::channel(1);
+                while stop.load(Ordering::SeqCst) == 0 {
+                    // One side waits where it could give way, the other never does.
+                    if receiving {
+                        sender.try_send(1).unwrap();
+                        assert_eq!(receiver.recv().await, Some(1));
+                    } else {
+                        sender.send(1).await.unwrap();
+                        assert_eq!(receiver.try_recv(), Ok(1));
+                    }
+                }
+                other.await.unwrap();
+            })
+            .unwrap();
+        });
+    }
 }
