@@ -14,7 +14,8 @@ help:
 
 run:
 	@$(CARGO) build --release --quiet --bins
-	@sh docs/run.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release"
+	@sh docs/run.sh "$$($(CARGO) build --release --quiet --bins --message-format=json | \
+	  sed -n 's/.*"executable":"\([^"]*\)\/delayserver".*/\1/p')"
 
 test: format clippy check-tests doc
 	@echo "all is well"

@@ -81,10 +81,12 @@ impl<T> Slab<T> {
         let key = match self.slots.get_mut(index as usize) {
             Some(slot) => {
                 let key = Key::new(index, slot.generation);
+                // First, since it may panic: then the slot is free as before.
+                let value = make(key);
                 if let Content::Free { next } = slot.content {
                     self.free = next;
                 }
-                slot.content = Content::Full(make(key));
+                slot.content = Content::Full(value);
                 key
             }
             None => {

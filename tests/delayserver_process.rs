@@ -98,6 +98,41 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(server.program.wait().code, Some(0));
 }
 
+/// Asks again and again, each time on a connection of its own, until nobody listens any more.
+fn flood(address: std::net::SocketAddr) {
+    while let Ok(mut stream) = std::net::TcpStream::connect(address) {
+        let asked = stream.write_all(b"GET /0/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let _ = asked.and_then(|()| stream.read_to_end(&mut Vec::new()));
+    }
+}
+
+#[test]
+fn clients_that_keep_coming_back_do_not_keep_it_from_ending() {
+    let _watchdog = Watchdog::new("clients_that_keep_coming_back_do_not_keep_it_from_ending");
+    let server = DelayServer::start(&["--quiet", "--drain=0.2"]);
+    let address = server.address();
+    let clients: Vec<_> = (0..16).map(|_| std::thread::spawn(move || flood(address))).collect();
+    server.program.signal("TERM");
+    assert_eq!(server.program.wait().code, Some(0));
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
+#[test]
+fn a_connection_that_was_let_in_waits_for_room_also_after_the_signal() {
+    let _watchdog =
+        Watchdog::new("a_connection_that_was_let_in_waits_for_room_also_after_the_signal");
+    let server = DelayServer::start(&["--max-connections=1", "--drain=3600"]);
+    let mut first = server.connect();
+    first.ask("GET /300/first");
+    server.program.line();
+    let mut second = server.connect();
+    second.ask("GET /0/second");
+    server.program.signal("TERM");
+    assert_eq!(first.answer().body, "first");
+    assert_eq!(second.answer().body, "second");
+    assert_eq!(server.program.wait().code, Some(0));
+}
+
 /// Clock ticks of processor time that a process has used, for itself and in the kernel.
 fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

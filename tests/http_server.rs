@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
-use whirligig::http::{Answer, Limits, Request, Server, ServerOptions};
+use whirligig::http::{
+    Answer, Client, Connection, Limits, Method, Request, RequestHead, Server, ServerOptions,
+};
 use whirligig::net::TcpListener;
 use whirligig::time::sleep;
 use whirligig::{TaskSet, run};
@@ -62,9 +64,21 @@ fn handle(request: &Request<'_>, body: Vec<u8>) -> impl Future<Output = Answer> 
                 let headers = vec![("X", "a\r\nInjected: b".to_string())];
                 Answer { headers, ..Answer::text(b"x".to_vec()) }
             }
+            "/status-304" => Answer { status: 304, ..Answer::text(b"body".to_vec()) },
+            "/status-150" => Answer { status: 150, ..Answer::text(Vec::new()) },
+            "/own-connection" => with_header("Connection", "close"),
+            "/own-type" => with_header("content-type", "application/json"),
+            "/a-moment" => {
+                sleep(Duration::from_millis(50)).await;
+                Answer::text(b"after a moment".to_vec())
+            }
             path => Answer::text(path.as_bytes().to_vec()),
         }
     }
+}
+
+fn with_header(name: &'static str, value: &str) -> Answer {
+    Answer { headers: vec![(name, value.to_string())], ..Answer::text(b"{}".to_vec()) }
 }
 
 #[test]
@@ -141,6 +155,66 @@ fn a_handler_gets_the_body_and_may_say_what_http_can() {
         assert!(peer.is_closed());
     });
     assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn answers_that_http_does_not_allow_become_a_500() {
+    let _watchdog = Watchdog::new("answers_that_http_does_not_allow_become_a_500");
+    let ends = serve(ServerOptions::default(), 1, |address| {
+        let mut peer = Peer::connect(address);
+        for path in ["/status-304", "/status-150", "/own-connection"] {
+            assert_eq!(peer.get(path).status, 500, "{path}");
+        }
+        let typed = peer.get("/own-type");
+        assert!(typed.says("content-type: application/json"), "{typed:?}");
+        assert!(!typed.head.contains("text/plain"), "{typed:?}");
+    });
+    assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn bytes_that_come_during_the_last_wait_do_not_cost_the_answer() {
+    let _watchdog = Watchdog::new("bytes_that_come_during_the_last_wait_do_not_cost_the_answer");
+    let ends = serve(ServerOptions::default(), 1, |address| {
+        let mut peer = Peer::connect(address);
+        peer.send("GET /a-moment HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        peer.send("\r\n");
+        assert_eq!(peer.answer().body, "after a moment");
+        assert!(peer.ends(), "the connection ends, it is not reset");
+    });
+    assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn a_client_does_not_use_a_connection_again_that_has_more_to_say() {
+    let _watchdog = Watchdog::new("a_client_does_not_use_a_connection_again_that_has_more_to_say");
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+    let cases = [
+        (ok.to_string(), true),
+        (format!("{ok}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), false),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n".to_string(), false),
+    ];
+    for (answer, reusable) in cases {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sent = answer.clone();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(sent.as_bytes()).unwrap();
+            stream
+        });
+        run(async {
+            let mut client = Client::connect(address).await.unwrap();
+            // All of it has come before the client begins to read.
+            let stream = server.join().unwrap();
+            let (host, headers, connection) = ("x", &[][..], Connection::Unsaid);
+            let head = RequestHead { method: Method::Get, target: "/", host, headers, connection };
+            client.request(&head, &[]).await.unwrap();
+            assert_eq!(client.is_reusable(), reusable, "{answer:?}");
+            drop(stream);
+        })
+        .unwrap();
+    }
 }
 
 #[test]

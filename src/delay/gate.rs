@@ -12,13 +12,16 @@ pub(super) struct Gate {
     inside_max: usize,
     /// Counts those that went, so that whoever waits knows that someone did.
     left: Cell<u64>,
+    /// Nobody is let in to wait any more.
+    closing: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Gate {
     pub(super) fn new(inside_max: usize) -> Rc<Gate> {
         let waiting = RefCell::new(Vec::new());
-        Rc::new(Gate { inside: Cell::new(0), inside_max, left: Cell::new(0), waiting })
+        let (inside, left, closing) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Rc::new(Gate { inside, inside_max, left, closing, waiting })
     }
 
     pub(super) fn inside(&self) -> usize {
@@ -47,18 +50,36 @@ impl Gate {
         poll_fn(|cx| self.poll(cx, || self.left.get() != before)).await;
     }
 
+    /// From now on nobody new is to be let in.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+        self.wake_all();
+    }
+
+    /// Waits until the gate closes.
+    pub(super) async fn closes(&self) {
+        poll_fn(|cx| self.poll(cx, || self.closing.get())).await;
+    }
+
     /// Waits until nobody is inside.
     pub(super) async fn is_empty(&self) {
         poll_fn(|cx| self.poll(cx, || self.inside.get() == 0)).await;
+    }
+
+    fn wake_all(&self) {
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     fn poll(&self, cx: &Context<'_>, is_so: impl Fn() -> bool) -> Poll<()> {
         if is_so() {
             return Poll::Ready(());
         }
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
+        let is_there = self.waiting.borrow().iter().any(|waker| waker.will_wake(cx.waker()));
+        if !is_there {
+            // Cloned before the list is borrowed: a waker is foreign code.
+            let waker = cx.waker().clone();
+            self.waiting.borrow_mut().push(waker);
         }
         Poll::Pending
     }
@@ -73,7 +94,6 @@ impl Drop for Pass {
         let gate = &self.0;
         gate.inside.set(gate.inside.get() - 1);
         gate.left.set(gate.left.get() + 1);
-        let waiting = gate.waiting.take();
-        waiting.into_iter().for_each(Waker::wake);
+        gate.wake_all();
     }
 }

@@ -8,7 +8,6 @@ use crate::future::{Either, race};
 use crate::http::{Answer, Request, Server, ServerOptions};
 use crate::net::{Addresses, SocketAddr, Target, TcpListener, TcpSocket, TcpStream, resolve};
 use crate::signal::Signals;
-use crate::task::JoinHandle;
 use crate::time::{sleep, timeout};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -159,25 +158,38 @@ pub async fn serve(
             let (listener, serve_one) = (Rc::clone(listener), Rc::clone(&serve_one));
             let (gate, log) = (Rc::clone(&gate), Rc::clone(&log));
             crate::spawn(async move {
-                loop {
-                    if let Some(accepted) = accept(&listener, &gate, &log).await {
-                        serve_one(accepted);
+                while let Either::Second(accepted) =
+                    race(gate.closes(), accept(&listener, &gate, &log)).await
+                {
+                    if let Some(stream) = accepted {
+                        // Several listeners may have seen the same room.
+                        gate.has_room().await;
+                        serve_one((stream, gate.enter()));
                     }
                 }
             })
         })
         .collect();
     stop.recv().await?;
-    accepting.iter().for_each(JoinHandle::abort);
+    gate.close();
     // First, so that the connections that come now are read without waiting to hear of bytes.
     server.drain();
-    for listener in listeners {
-        while let Some(accepted) = accept_queued(&listener, &gate).await {
-            serve_one(accepted);
+    let ending = async {
+        for task in accepting {
+            // A panic in it is in the panic hook's hands.
+            let _ = task.await;
         }
-    }
-    let drained = timeout(drain, gate.is_empty());
-    match race(drained, stop.recv()).await {
+        for listener in listeners {
+            // No more than were queued: clients that come back at once must not go on for ever.
+            for _ in 0..BACKLOG {
+                gate.has_room().await;
+                let Some(stream) = accept_queued(&listener).await else { break };
+                serve_one((stream, gate.enter()));
+            }
+        }
+        gate.is_empty().await;
+    };
+    match race(timeout(drain, ending), stop.recv()).await {
         Either::First(Ok(())) => {}
         Either::First(Err(_)) | Either::Second(Ok(_)) => {
             log.trouble(&format!("stopped with {} connections open", gate.inside()));
@@ -205,14 +217,10 @@ async fn answer(planned: Result<Plan, Answer>) -> Answer {
 const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// Takes the next connection, when there is room for one. None after a trouble.
-async fn accept(listener: &TcpListener, gate: &Rc<Gate>, log: &Log) -> Option<(TcpStream, Pass)> {
+async fn accept(listener: &TcpListener, gate: &Gate, log: &Log) -> Option<TcpStream> {
     gate.has_room().await;
     match listener.accept().await {
-        Ok((stream, _)) => {
-            // Several listeners may have seen the same room.
-            gate.has_room().await;
-            Some((stream, gate.enter()))
-        }
+        Ok((stream, _)) => Some(stream),
         Err(error) => {
             log.accept_trouble(&error);
             race(sleep(BACK_OFF), gate.someone_leaves()).await;
@@ -221,17 +229,14 @@ async fn accept(listener: &TcpListener, gate: &Rc<Gate>, log: &Log) -> Option<(T
     }
 }
 
-/// Takes a connection that is queued, if there is one, and room for it.
-async fn accept_queued(listener: &TcpListener, gate: &Rc<Gate>) -> Option<(TcpStream, Pass)> {
+/// Takes a connection that is queued, if there is one.
+async fn accept_queued(listener: &TcpListener) -> Option<TcpStream> {
     // A turn for whoever was about to enter or to leave, and a whole allowance for this poll.
     crate::yield_now().await;
-    if !gate.is_open() {
-        return None;
-    }
     let mut accept = pin!(listener.accept());
     let accepted = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
     match accepted {
-        Poll::Ready(Ok((stream, _))) => Some((stream, gate.enter())),
+        Poll::Ready(Ok((stream, _))) => Some(stream),
         Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }

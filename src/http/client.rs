@@ -115,7 +115,11 @@ impl Client {
         };
         let decoder = BodyDecoder::new(framing, self.body_bytes_max).map_err(invalid_response)?;
         self.read_body(decoder, &mut reply.body).await?;
-        self.reusable = keep_alive && head.connection != Connection::Close;
+        // After a 101, and a 2xx to CONNECT, no HTTP follows. Bytes behind the answer answer nothing
+        // that was asked: taken for the answer to the next request they would poison it.
+        let tunnel = head.method == Method::Connect && (200..300).contains(&reply.status);
+        let speaks_http = reply.status != 101 && !tunnel && self.received.is_empty();
+        self.reusable = keep_alive && head.connection != Connection::Close && speaks_http;
         Ok(reply)
     }
 

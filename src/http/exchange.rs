@@ -20,7 +20,7 @@ use super::drain::Ticket;
 use super::server::{Answer, Server};
 use super::{
     BodyDecoder, CONTINUE, Connection, Framing, Method, ParseError, Request, RequestParser,
-    ResponseHead, Version, write_response_head, write_text,
+    ResponseHead, Version, write_response, write_response_head, write_text,
 };
 use crate::io::{AsyncRead, AsyncWrite};
 use crate::net::{Shutdown, TcpStream};
@@ -117,9 +117,7 @@ where
             };
             answering.set(None);
             if self.write_answer(answer, manner) == Connection::Close {
-                // Unread requests would turn the close into a reset.
-                let all_read = self.input.is_empty();
-                return if all_read { self.flush().await } else { self.refuse().await };
+                return self.finish().await;
             }
             if self.output.len() > OUTPUT_BYTES_MAX {
                 self.flush().await?;
@@ -338,20 +336,28 @@ where
     }
 
     fn write_whole(&mut self, answer: &Answer, manner: Manner) -> bool {
-        let mut headers = vec![("Content-Type", "text/plain; charset=utf-8")];
+        let has =
+            |wanted: &str| answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        // The connection is the server's own to speak for.
+        if !(200..=599).contains(&answer.status) || has("Connection") {
+            return false;
+        }
+        let mut headers = Vec::new();
+        if !has("Content-Type") {
+            headers.push(("Content-Type", "text/plain; charset=utf-8"));
+        }
         headers.extend(answer.headers.iter().map(|(name, value)| (*name, value.as_str())));
         let Manner { connection, .. } = manner;
         let head = ResponseHead { status: answer.status, headers: &headers, connection };
-        let framing = match answer.body.len() {
-            0 => Framing::None,
-            length => Framing::Length(length as u64),
-        };
         let output = self.output();
-        let written = write_response_head(output, &head, framing).is_ok();
-        if written && !manner.head {
-            output.extend_from_slice(&answer.body);
-        }
-        written
+        let written = match (manner.head, answer.body.len()) {
+            (true, 1..) => {
+                let framing = Framing::Length(answer.body.len() as u64);
+                write_response_head(output, &head, framing)
+            }
+            _ => write_response(output, &head, &answer.body),
+        };
+        written.is_ok()
     }
 
     /// Writes why a request is refused whose end is not known.
@@ -371,6 +377,19 @@ where
         }
         self.output.clear();
         Ok(())
+    }
+
+    /// Sends the last answer, and ends the connection. Unread bytes would turn the close into a
+    /// reset, and take back what the client has not read yet.
+    async fn finish(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        let more = poll_fn(|cx| {
+            // What the last look at the kernel told costs no call.
+            let known = self.stream.poll_readable(cx).is_ready();
+            let read = if known { self.poll_fill(cx) } else { Poll::Pending };
+            Poll::Ready(matches!(read, Poll::Ready(Ok(count)) if count > 0))
+        });
+        if more.await || !self.input.is_empty() { self.refuse().await } else { Ok(()) }
     }
 
     /// Sends what is written, and ends the connection so that the client can read it.

@@ -80,6 +80,6 @@ pub use server::{Answer, Server, ServerOptions};
 pub use status::reason_phrase;
 pub use target::TargetForm;
 pub use write::{
-    CONTINUE, RequestHead, ResponseHead, write_chunk, write_last_chunk, write_refusal,
-    write_request, write_request_head, write_response, write_response_head, write_text,
+    CONTINUE, RequestHead, ResponseHead, write_chunk, write_last_chunk, write_request,
+    write_request_head, write_response, write_response_head, write_text,
 };

@@ -43,7 +43,8 @@ impl Default for ServerOptions {
 pub struct Answer {
     /// The status code, 200 to 599.
     pub status: u16,
-    /// Headers beside those that the server writes: `Content-Type`, `Content-Length`, `Connection`.
+    /// Headers beside `Content-Length` and `Connection`, which the server writes. A `Content-Type`
+    /// here takes the place of plain text. What HTTP can't say is answered with 500 instead.
     pub headers: Vec<(&'static str, String)>,
     /// The body, plain text.
     pub body: Vec<u8>,

@@ -4,12 +4,12 @@
 //! version as long as it isn't sent chunks when it speaks 1.0 (RFC 9110, section 2.5). A message is
 //! checked before its first byte is written, so that a refused one leaves nothing behind.
 
+use super::WriteError;
 use super::class::is_token;
 use super::head::is_value;
 use super::message::{Connection, Framing, Method};
 use super::status::reason_phrase;
 use super::target::{is_authority, is_target, suits};
-use super::{ParseError, WriteError};
 
 /// The interim response that a client waits for which [expects](super::Request::expects_continue)
 /// one.
@@ -178,21 +178,6 @@ const TEXT_HEAD_CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\n\
     Content-Length: ";
-
-/// Appends the response that tells a client why its request is refused, and that the connection
-/// closes.
-pub fn write_refusal(out: &mut Vec<u8>, error: ParseError) {
-    let reason = error.reason();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(out, u64::from(error.status()));
-    let length = reason.len() as u64 + 1;
-    for part in [" ", reason_phrase(error.status()), "\r\nContent-Type: text/plain\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    write_rest_of_head(out, &[], Framing::Length(length), Connection::Close);
-    out.extend_from_slice(reason.as_bytes());
-    out.push(b'\n');
-}
 
 /// Appends one chunk; nothing if `data` is empty, as an empty chunk is the last (RFC 9112, section
 /// 7.1).

@@ -12,8 +12,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 ///  IPv6    family | port | flow info    | address                  | scope id |
 /// ```
 ///
-/// Family and scope are in the machine's byte order, port, flow info and addresses in the network's
-/// (`ip(7)`, `ipv6(7)`).
+/// Port and addresses are in the network's byte order, family and scope in the machine's (`ip(7)`,
+/// `ipv6(7)`). The flow info is passed on as it is, as the standard library does.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(in crate::sys) struct RawAddress {
@@ -61,7 +61,7 @@ impl RawAddress {
                 Ok(SocketAddrV4::new(ip, port).into())
             }
             (AF_INET6, V6_LENGTH) => {
-                let flow = u32::from_be_bytes(self.field(4));
+                let flow = u32::from_ne_bytes(self.field(4));
                 let ip = Ipv6Addr::from(self.field::<16>(8));
                 let scope = u32::from_ne_bytes(self.field(24));
                 Ok(SocketAddrV6::new(ip, port, flow, scope).into())
@@ -86,7 +86,7 @@ impl From<SocketAddr> for RawAddress {
             }
             SocketAddr::V6(v6) => {
                 raw.set(0, AF_INET6.to_ne_bytes());
-                raw.set(4, v6.flowinfo().to_be_bytes());
+                raw.set(4, v6.flowinfo().to_ne_bytes());
                 raw.set(8, v6.ip().octets());
                 raw.set(24, v6.scope_id().to_ne_bytes());
                 raw.length = V6_LENGTH;

@@ -227,6 +227,12 @@ impl Peer {
         answer
     }
 
+    /// Waits for the end of the stream: true for that, false for a reset.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) fn ends(&mut self) -> bool {
+        self.stream.read(&mut [0]).is_ok_and(|count| count == 0)
+    }
+
     /// Waits for the end of the connection, before which nothing else may come.
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.stream.read(&mut [0]) {

@@ -2,9 +2,9 @@
 //! injected.
 
 use super::super::{
-    CONTINUE, Connection, Framing, Method, ParseError, RequestHead, RequestKind, ResponseHead,
-    WriteError, reason_phrase, write_chunk, write_last_chunk, write_refusal, write_request,
-    write_request_head, write_response, write_response_head, write_text,
+    CONTINUE, Connection, Framing, Method, RequestHead, RequestKind, ResponseHead, WriteError,
+    reason_phrase, write_chunk, write_last_chunk, write_request, write_request_head,
+    write_response, write_response_head, write_text,
 };
 use super::{decoded, request, response};
 
@@ -171,18 +171,6 @@ fn written_chunks_decode_to_what_was_written() {
     write_last_chunk(&mut out);
     let expected = (pieces.concat(), out.len(), Ok(true));
     assert_eq!(decoded(Framing::Chunked, &out, 1000), expected);
-}
-
-#[test]
-fn a_refusal_names_its_status_and_reason_and_closes() {
-    let mut out = Vec::new();
-    write_refusal(&mut out, ParseError::VersionNotSupported);
-    let parsed = response(RequestKind::Ordinary, &out).ok().flatten().expect("written");
-    assert_eq!((parsed.status, parsed.reason), (505, &b"HTTP Version Not Supported"[..]));
-    let body = &out[parsed.head_bytes..];
-    assert_eq!(parsed.framing, Framing::Length(body.len() as u64));
-    assert_eq!(body, format!("{}\n", ParseError::VersionNotSupported).as_bytes());
-    assert!(!parsed.keep_alive);
 }
 
 #[test]
