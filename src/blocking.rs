@@ -21,7 +21,11 @@ const IDLE: Duration = Duration::from_secs(5);
 /// At most 32 such calls run at once; others wait in line. A panic in `work` goes on in whoever
 /// waits.
 ///
-/// Cancel safety: dropping it does not stop `work`, whose result is then dropped on its thread.
+/// The threads are shared with the look-up of names and the delayserver's log: work that blocks for
+/// long and in numbers keeps those waiting too.
+///
+/// Cancel safety: dropping it does not stop `work`. Its result is then dropped on its thread, or
+/// where this was dropped if it was there already.
 ///
 /// ```
 /// let sum = whirligig::run(whirligig::blocking::run(|| (1..=10).sum::<u32>()))??;

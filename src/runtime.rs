@@ -83,7 +83,9 @@ pub fn yield_now() -> impl Future<Output = ()> {
 /// step by step, without ever waiting, for those who have a loop of their own.
 ///
 /// Dropping it drops its tasks, where they stand; awaiting one of them then gives a
-/// [`JoinError`](crate::task::JoinError). Wakers, join handles and sockets may outlive it.
+/// [`JoinError`](crate::task::JoinError). That ends when no task is left: one whose drop spawns
+/// another, and so on without end, keeps it from ending. Wakers, join handles and sockets may
+/// outlive it.
 pub struct Runtime {
     executor: Rc<Executor>,
     reactor: Rc<Reactor>,

@@ -12,6 +12,7 @@ use whirligig::http::{
     Answer, Client, Connection, Limits, Method, Request, RequestHead, Server, ServerOptions,
 };
 use whirligig::net::TcpListener;
+use whirligig::sync::Notify;
 use whirligig::time::sleep;
 use whirligig::{TaskSet, run};
 
@@ -68,13 +69,23 @@ fn handle(request: &Request<'_>, body: Vec<u8>) -> impl Future<Output = Answer> 
             "/status-150" => Answer { status: 150, ..Answer::text(Vec::new()) },
             "/own-connection" => with_header("Connection", "close"),
             "/own-type" => with_header("content-type", "application/json"),
-            "/a-moment" => {
-                sleep(Duration::from_millis(50)).await;
-                Answer::text(b"after a moment".to_vec())
+            "/wait" => {
+                released().notified().await;
+                Answer::text(b"released".to_vec())
+            }
+            "/release" => {
+                released().notify_one();
+                Answer::text(Vec::new())
             }
             path => Answer::text(path.as_bytes().to_vec()),
         }
     }
+}
+
+/// What `/wait` waits for; both run on the server's thread.
+fn released() -> std::rc::Rc<Notify> {
+    thread_local!(static RELEASED: std::rc::Rc<Notify> = std::rc::Rc::default());
+    RELEASED.with(std::rc::Rc::clone)
 }
 
 fn with_header(name: &'static str, value: &str) -> Answer {
@@ -175,14 +186,18 @@ fn answers_that_http_does_not_allow_become_a_500() {
 #[test]
 fn bytes_that_come_during_the_last_wait_do_not_cost_the_answer() {
     let _watchdog = Watchdog::new("bytes_that_come_during_the_last_wait_do_not_cost_the_answer");
-    let ends = serve(ServerOptions::default(), 1, |address| {
+    let ends = serve(ServerOptions::default(), 2, |address| {
         let mut peer = Peer::connect(address);
-        peer.send("GET /a-moment HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let last = "GET /wait HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        peer.send(&(request("GET /first") + last));
+        // This one is sent when the server begins to wait for the other.
+        assert_eq!(peer.answer().body, "/first");
         peer.send("\r\n");
-        assert_eq!(peer.answer().body, "after a moment");
+        assert_eq!(Peer::connect(address).get("/release").status, 200);
+        assert_eq!(peer.answer().body, "released");
         assert!(peer.ends(), "the connection ends, it is not reset");
     });
-    assert_eq!(ends, ["well"]);
+    assert_eq!(ends, ["well", "well"]);
 }
 
 #[test]

@@ -115,8 +115,8 @@ impl Client {
         };
         let decoder = BodyDecoder::new(framing, self.body_bytes_max).map_err(invalid_response)?;
         self.read_body(decoder, &mut reply.body).await?;
-        // After a 101, and a 2xx to CONNECT, no HTTP follows. Bytes behind the answer answer nothing
-        // that was asked: taken for the answer to the next request they would poison it.
+        // After a 101, and a 2xx to CONNECT, no HTTP follows. Bytes behind the answer are none that
+        // was asked for: taken for the answer to the next request they would poison it.
         let tunnel = head.method == Method::Connect && (200..300).contains(&reply.status);
         let speaks_http = reply.status != 101 && !tunnel && self.received.is_empty();
         self.reusable = keep_alive && head.connection != Connection::Close && speaks_http;

@@ -3,7 +3,8 @@
 //! [`Epoll`] and [`Descriptor`] are enough to write an event loop by hand, together with
 //! [`crate::event`] and [`crate::timer`]; the reactor is written on the same. Every call returns
 //! [`io::Result`], an interrupted call is made again, and a call that would block fails with
-//! [`io::ErrorKind::WouldBlock`]: all descriptors are non-blocking and close on exec.
+//! [`io::ErrorKind::WouldBlock`]: descriptors that are opened here are non-blocking and close on
+//! exec, and those that are taken over should be.
 //!
 //! Calls that decide how a program behaves go through one seam, [`Descriptor`] and
 //! [`KernelHandle`], where another kernel can be put below the runtime (feature `fault`). In a
