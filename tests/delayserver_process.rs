@@ -111,7 +111,7 @@ fn clients_that_keep_coming_back_do_not_keep_it_from_ending() {
     let _watchdog = Watchdog::new("clients_that_keep_coming_back_do_not_keep_it_from_ending");
     let server = DelayServer::start(&["--quiet", "--drain=0.2"]);
     let address = server.address();
-    let clients: Vec<_> = (0..16).map(|_| std::thread::spawn(move || flood(address))).collect();
+    let clients: Vec<_> = (0..64).map(|_| std::thread::spawn(move || flood(address))).collect();
     server.program.signal("TERM");
     assert_eq!(server.program.wait().code, Some(0));
     clients.into_iter().for_each(|client| client.join().unwrap());
