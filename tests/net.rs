@@ -1,14 +1,17 @@
 //! TCP as a program sees it: on real sockets, without injected faults (those are in `faults`).
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::{ends, run};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::process::Command;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
 use std::time::Duration;
 use whirligig::future::join_all;
 use whirligig::io::{AsyncRead, AsyncWrite, BufReader};
@@ -17,35 +20,6 @@ use whirligig::sys::is_exhaustion;
 use whirligig::sys::signal::{Signal, set_default};
 use whirligig::time::{sleep, timeout};
 use whirligig::{Runtime, spawn, yield_now};
-
-/// A test that waits this long waits for what never comes.
-const STUCK: Duration = Duration::from_secs(60);
-
-/// Runs `test` on a thread of its own, and fails if it doesn't end.
-fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || sender.send(test()).unwrap());
-    match receiver.recv_timeout(STUCK) {
-        Ok(output) => output,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it waits without end"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(thread.join().unwrap_err())
-        }
-    }
-}
-
-/// Runs a program on a runtime and thread of its own; afterwards nothing may be registered.
-fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
-where
-    F::Output: Send + 'static,
-{
-    ends(|| {
-        let runtime = Runtime::new().unwrap();
-        let output = runtime.block_on(program());
-        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
-        output
-    })
-}
 
 const ANY: &str = "127.0.0.1:0";
 

@@ -1,44 +1,17 @@
 //! Signals: they belong to the whole process, so each test has one of its own, or a process.
 
-use std::future::Future;
+#[path = "common/program.rs"]
+mod program;
+
+use program::run;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use whirligig::signal::{Signal, Signals};
 use whirligig::sys::signal::{raise, set_default};
 use whirligig::time::{sleep, timeout};
-use whirligig::{Runtime, spawn, yield_now};
-
-/// A test that waits this long waits for what never comes.
-const STUCK: Duration = Duration::from_secs(60);
-
-/// Runs `test` on a thread of its own, and fails if it doesn't end.
-fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || sender.send(test()).unwrap());
-    match receiver.recv_timeout(STUCK) {
-        Ok(output) => output,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it waits without end"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(thread.join().unwrap_err())
-        }
-    }
-}
-
-/// Runs a program on a runtime and thread of its own; afterwards nothing may be registered.
-fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
-where
-    F::Output: Send + 'static,
-{
-    ends(|| {
-        let runtime = Runtime::new().unwrap();
-        let output = runtime.block_on(program());
-        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
-        output
-    })
-}
+use whirligig::{spawn, yield_now};
 
 /// Set in the child process of a test that starts itself again.
 const CHILD: &str = "WHIRLIGIG_TEST_CHILD";

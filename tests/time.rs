@@ -1,6 +1,10 @@
 //! Time as a program sees it. How late something ends is up to the machine; that it does not end
 //! early, and that it ends, is not.
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::{ends, run};
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, mpsc};
@@ -14,35 +18,6 @@ use whirligig::time::{
 use whirligig::{Runtime, Turn, spawn, yield_now};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A test that waits this long waits for what never comes.
-const STUCK: Duration = Duration::from_secs(60);
-
-/// Runs `test` on a thread of its own, and fails if it doesn't end.
-fn ends<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || sender.send(test()).unwrap());
-    match receiver.recv_timeout(STUCK) {
-        Ok(output) => output,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it waits without end"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(thread.join().unwrap_err())
-        }
-    }
-}
-
-/// Runs a program on a runtime and thread of its own; afterwards no timer may be set.
-fn run<F: Future>(program: impl FnOnce() -> F + Send + 'static) -> F::Output
-where
-    F::Output: Send + 'static,
-{
-    ends(|| {
-        let runtime = Runtime::new().unwrap();
-        let output = runtime.block_on(program());
-        assert_eq!(runtime.source_and_timer_counts(), (0, 0), "sources and timers stay behind");
-        output
-    })
-}
 
 #[test]
 fn a_sleep_ends_and_not_early() {
