@@ -1,4 +1,4 @@
-//! Both clients, against the delayserver and against servers that misbehave.
+//! Every client, against the delayserver and against servers that misbehave.
 
 mod common;
 
@@ -8,7 +8,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-const CLIENTS: [(&str, &str); 2] = [
+const CLIENTS: [(&str, &str); 3] = [
+    ("client-threads", env!("CARGO_BIN_EXE_client-threads")),
     ("client-async", env!("CARGO_BIN_EXE_client-async")),
     ("client-epoll", env!("CARGO_BIN_EXE_client-epoll")),
 ];
@@ -30,8 +31,8 @@ fn without_times(lines: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn both_clients_print_the_same_lines_in_the_same_order() {
-    let _watchdog = Watchdog::new("both_clients_print_the_same_lines_in_the_same_order");
+fn all_clients_print_the_same_lines_in_the_same_order() {
+    let _watchdog = Watchdog::new("all_clients_print_the_same_lines_in_the_same_order");
     let server = DelayServer::start(&["--quiet"]);
     let address = server.address().to_string();
     for (name, client) in CLIENTS {
@@ -71,6 +72,25 @@ fn many_requests_at_once_and_none_and_without_delay() {
             expected.sort_unstable();
             assert_eq!(lines, expected, "{name}");
         }
+    }
+}
+
+#[test]
+fn no_more_are_under_way_at_once_than_are_allowed() {
+    let _watchdog = Watchdog::new("no_more_are_under_way_at_once_than_are_allowed");
+    let server = DelayServer::start(&["--quiet"]);
+    let address = server.address().to_string();
+    for (name, client) in CLIENTS {
+        let ended = run(client, &[&address, "6", "--delay", "100", "--at-once", "2"]);
+        assert_eq!((ended.code, &ended.err[..]), (Some(0), &[][..]), "{name}");
+        for (index, line) in ended.out[..6].iter().enumerate() {
+            let elapsed: usize = line.split_once("ms ").unwrap().0.parse().unwrap();
+            assert!(elapsed >= 100 * (index / 2 + 1), "{name}: {:?}", ended.out);
+        }
+        assert!(ended.out[6].ends_with("one after another 600ms"), "{name} {:?}", ended.out[6]);
+        let one_by_one = run(client, &[&address, "50", "0", "--at-once=1"]);
+        let expected: Vec<_> = (0..50).map(|n| format!("TIME request-{n}")).collect();
+        assert_eq!(without_times(&one_by_one.out)[..50], expected, "{name}");
     }
 }
 

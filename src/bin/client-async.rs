@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 use whirligig::TaskSet;
-use whirligig::delay::{Order, Report, client_main};
+use whirligig::delay::{Order, Planned, Report, client_main};
 use whirligig::http::get;
 use whirligig::net::{SocketAddr, resolve};
 
@@ -24,18 +24,25 @@ fn run(order: &Order) -> Result<(), Box<dyn Error>> {
         };
         let mut report = Report::new(io::stdout());
         let mut requests = TaskSet::new();
-        for planned in order.planned() {
-            let (addresses, host) = (Rc::clone(&addresses), order.server.clone());
-            requests.spawn(async move {
-                let reply = get(&*addresses, &host, &planned.target()).await?;
-                planned.check(reply.status, &reply.body)?;
-                io::Result::Ok(planned)
-            });
+        let mut planned = order.planned();
+        let ask = |planned| ask(planned, order.server.clone(), Rc::clone(&addresses));
+        for planned in planned.by_ref().take(order.at_once) {
+            requests.spawn(ask(planned));
         }
         while let Some(answered) = requests.next().await {
             report.answered(&answered??)?;
+            if let Some(planned) = planned.next() {
+                requests.spawn(ask(planned));
+            }
         }
         report.finish()?;
         Ok(())
     })?
+}
+
+/// One request and its answer.
+async fn ask(planned: Planned, host: String, addresses: Rc<[SocketAddr]>) -> io::Result<Planned> {
+    let reply = get(&*addresses, &host, &planned.target()).await?;
+    planned.check(reply.status, &reply.body)?;
+    Ok(planned)
 }

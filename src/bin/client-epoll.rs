@@ -4,12 +4,12 @@
 use std::env;
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use whirligig::delay::{Order, Planned, Report, client_main};
+use std::rc::Rc;
+use whirligig::delay::{Attempt, Attempts, Incoming, Order, Planned, Report, client_main};
 use whirligig::event::Interest;
-use whirligig::http::{BodyDecoder, Limits, RequestKind, ResponseParser};
-use whirligig::sys::{Connect, Descriptor, Epoll, EventBuffer, Family, KernelHandle};
+use whirligig::sys::{Descriptor, Epoll, EventBuffer};
 
 const HOW: &str = "Makes requests of a delayserver, all at once, with a bare epoll loop.";
 
@@ -18,16 +18,13 @@ fn main() -> ExitCode {
 }
 
 fn run(order: &Order) -> Result<(), Box<dyn Error>> {
-    let addresses = match order.loopback() {
-        Some(both) => both,
-        None => order.server.to_socket_addrs()?.collect(),
-    };
+    let addresses: Rc<[SocketAddr]> = order.addresses()?.into();
     let mut report = Report::new(io::stdout());
     let epoll = Epoll::new()?;
+    let mut planned = order.planned();
     let mut exchanges = Vec::new();
-    for planned in order.planned() {
-        let request = planned.to_bytes(&order.server)?;
-        let exchange = Exchange::new(planned, request, &addresses)?;
+    for planned in planned.by_ref().take(order.at_once) {
+        let exchange = Exchange::new(planned, &order.server, &addresses)?;
         exchange.watch(&epoll, exchanges.len() as u64)?;
         exchanges.push(exchange);
     }
@@ -41,9 +38,17 @@ fn run(order: &Order) -> Result<(), Box<dyn Error>> {
             }
             // The registration is edge-triggered: go on until a call would block.
             exchange.advance(&epoll, event.token())?;
-            if exchange.is_answered() {
-                report.answered(&exchange.planned)?;
-                waiting -= 1;
+            if !exchange.is_answered() {
+                continue;
+            }
+            report.answered(&exchange.planned)?;
+            match planned.next() {
+                // In the place of the old one, whose socket is closed by this.
+                Some(planned) => {
+                    *exchange = Exchange::new(planned, &order.server, &addresses)?;
+                    exchange.watch(&epoll, event.token())?;
+                }
+                None => waiting -= 1,
             }
         }
     }
@@ -57,11 +62,10 @@ fn run(order: &Order) -> Result<(), Box<dyn Error>> {
 ///   Connecting ---> Sending ---> Receiving ---> Answered
 ///       `-- failed: the next address
 /// ```
-struct Exchange<'a> {
+struct Exchange {
     planned: Planned,
     request: Vec<u8>,
-    /// The addresses that are left to try, the current one first.
-    addresses: &'a [SocketAddr],
+    attempts: Attempts,
     socket: Descriptor,
     state: State,
 }
@@ -69,19 +73,21 @@ struct Exchange<'a> {
 enum State {
     Connecting,
     Sending { sent: usize },
-    Receiving(Vec<u8>),
+    Receiving(Incoming),
     Answered,
 }
 
-impl<'a> Exchange<'a> {
+impl Exchange {
     /// Begins to connect.
     fn new(
         planned: Planned,
-        request: Vec<u8>,
-        mut addresses: &'a [SocketAddr],
-    ) -> io::Result<Exchange<'a>> {
-        let socket = connecting(&mut addresses)?;
-        Ok(Exchange { planned, request, addresses, socket, state: State::Connecting })
+        server: &str,
+        addresses: &Rc<[SocketAddr]>,
+    ) -> Result<Exchange, Box<dyn Error>> {
+        let request = planned.to_bytes(server)?;
+        let mut attempts = Attempts::new(addresses);
+        let socket = attempts.connect()?;
+        Ok(Exchange { planned, request, attempts, socket, state: State::Connecting })
     }
 
     fn is_answered(&self) -> bool {
@@ -109,13 +115,12 @@ impl<'a> Exchange<'a> {
     }
 
     fn finish_connecting(&mut self, epoll: &Epoll, token: u64) -> io::Result<()> {
-        match self.socket.connect(self.addresses[0]) {
-            Ok(Connect::Done) => self.state = State::Sending { sent: 0 },
-            Ok(Connect::InProgress) => return Err(io::ErrorKind::WouldBlock.into()),
-            Err(error) => {
-                pass_over(&mut self.addresses, error)?;
+        match self.attempts.finish(&self.socket)? {
+            Attempt::Connected => self.state = State::Sending { sent: 0 },
+            Attempt::InProgress => return Err(io::ErrorKind::WouldBlock.into()),
+            Attempt::Another(socket) => {
                 // The old socket is closed by this, and so no longer watched.
-                self.socket = connecting(&mut self.addresses)?;
+                self.socket = socket;
                 self.watch(epoll, token)?;
             }
         }
@@ -125,7 +130,7 @@ impl<'a> Exchange<'a> {
     fn send(&mut self, sent: usize) -> io::Result<()> {
         let sent = sent + self.socket.send(&self.request[sent..])?;
         self.state = match sent == self.request.len() {
-            true => State::Receiving(Vec::new()),
+            true => State::Receiving(Incoming::default()),
             false => State::Sending { sent },
         };
         Ok(())
@@ -134,88 +139,12 @@ impl<'a> Exchange<'a> {
     fn receive(&mut self) -> io::Result<()> {
         let mut chunk = [0; 4096];
         let count = self.socket.recv(&mut chunk)?;
-        if let State::Receiving(received) = &mut self.state {
-            received.extend_from_slice(&chunk[..count]);
-            if received.len() > ANSWER_BYTES_MAX {
-                let text = "the answer is too long";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
-            match whole_answer(received, count == 0)? {
-                Some((status, body)) => {
-                    self.planned.check(status, &body)?;
-                    self.state = State::Answered;
-                }
-                None if count == 0 => return Err(closed_too_early(received)),
-                None => {}
+        if let State::Receiving(incoming) = &mut self.state {
+            if let Some((status, body)) = incoming.receive(&chunk[..count])? {
+                self.planned.check(status, &body)?;
+                self.state = State::Answered;
             }
         }
         Ok(())
     }
-}
-
-/// A socket that connects to the first of `addresses` where that does not fail at once; it is the
-/// first of those left.
-fn connecting(addresses: &mut &[SocketAddr]) -> io::Result<Descriptor> {
-    loop {
-        let address = *addresses.first().ok_or(io::ErrorKind::NotFound)?;
-        // Where the kernel lacks a family, an address of the other may do.
-        let socket = KernelHandle::linux().socket(Family::of(&address));
-        match socket.and_then(|socket| socket.connect(address).map(|_| socket)) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => pass_over(addresses, error)?,
-        }
-    }
-}
-
-/// Drops the address that failed; the error if it was the last.
-fn pass_over(addresses: &mut &[SocketAddr], error: io::Error) -> io::Result<()> {
-    match **addresses {
-        [_, _, ..] => {
-            *addresses = &addresses[1..];
-            Ok(())
-        }
-        [address] => {
-            let text = format!("connect {address}: {error}");
-            Err(io::Error::new(error.kind(), text))
-        }
-        [] => Err(error),
-    }
-}
-
-/// The status and body of the answer, if all of it is there.
-fn whole_answer(mut received: &[u8], ended: bool) -> io::Result<Option<(u16, Vec<u8>)>> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut parser = ResponseParser::new(RequestKind::Ordinary);
-    let response = loop {
-        let parsed = parser.parse(received, &Limits::default()).map_err(invalid)?;
-        let Some(response) = parsed else { return Ok(None) };
-        received = &received[response.head_bytes..];
-        if !response.is_interim() {
-            break response;
-        }
-    };
-    let mut decoder = BodyDecoder::new(response.framing, BODY_BYTES_MAX).map_err(invalid)?;
-    let mut body = Vec::new();
-    while !decoder.is_done() && !received.is_empty() {
-        let decoded = decoder.decode(received).map_err(invalid)?;
-        body.extend_from_slice(decoded.data);
-        received = &received[decoded.consumed..];
-    }
-    let whole = decoder.is_done() || (ended && decoder.finish().is_ok());
-    Ok(whole.then_some((response.status, body)))
-}
-
-/// Bytes of an answer's body.
-const BODY_BYTES_MAX: u64 = 64 * 1024;
-
-/// Bytes of an answer, with its heads and the frames of its body. It is looked at anew with each
-/// piece that arrives, which only a bound makes harmless.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
-
-fn closed_too_early(received: &[u8]) -> io::Error {
-    let text = match received.is_empty() {
-        true => "the server closed the connection without an answer",
-        false => "the server closed the connection inside its answer",
-    };
-    io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }

@@ -9,11 +9,11 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What a client is asked to do: so many requests at once, whose delays fall by a step.
+/// What a client is asked to do: so many requests, whose delays fall by a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Where the delayserver is, as `HOST:PORT`.
@@ -22,6 +22,10 @@ pub struct Order {
     pub requests: u64,
     /// Milliseconds between their delays: the first of n waits n steps, the last one.
     pub step_ms: u64,
+    /// Milliseconds that each waits instead, if all are to wait alike.
+    pub delay_ms: Option<u64>,
+    /// How many are under way at once at most; each that is answered makes room for the next.
+    pub at_once: usize,
 }
 
 /// One request.
@@ -36,11 +40,15 @@ pub struct Planned {
 /// Requests that one client makes at once at most: each takes a descriptor.
 const REQUESTS_MAX: u64 = 100_000;
 
-const FLAGS: &[Flag] = &[Flag { name: "--help", takes_value: false }];
+const FLAGS: &[Flag] = &[
+    Flag { name: "--help", takes_value: false },
+    Flag { name: "--delay", takes_value: true },
+    Flag { name: "--at-once", takes_value: true },
+];
 
 impl Order {
     /// Reads the command line after the program's name: `[SERVER [REQUESTS [STEP_MS]]]`, by default
-    /// `localhost:8080 5 1000`. None if help is asked for.
+    /// `localhost:8080 5 1000`, with `--delay MS` and `--at-once N`. None if help is asked for.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -58,10 +66,17 @@ impl Order {
             let text = format!("{requests} is more than {REQUESTS_MAX} requests");
             return Err(ArgumentError::new(text));
         }
-        if requests.checked_mul(step_ms).is_none() {
+        let delay_ms = arguments.value("--delay")?;
+        let longest = delay_ms.map_or(requests.checked_mul(step_ms), Some);
+        // The report adds all delays up.
+        if longest.and_then(|longest| longest.checked_mul(requests)).is_none() {
             return Err(ArgumentError::new(format!("steps of {step_ms} ms are too long")));
         }
-        Ok(Some(Order { server, requests, step_ms }))
+        let at_once = arguments.value("--at-once")?.unwrap_or(REQUESTS_MAX as usize);
+        if at_once == 0 {
+            return Err(ArgumentError::new("with 0 at once there is no getting on"));
+        }
+        Ok(Some(Order { server, requests, step_ms, delay_ms, at_once }))
     }
 
     /// What `--help` prints; `how` says in a line how this client works.
@@ -69,10 +84,12 @@ impl Order {
     pub fn help(program: &str, how: &str) -> String {
         format!(
             "{how}\n\n\
-             USAGE: {program} [SERVER [REQUESTS [STEP_MS]]]\n\n\
-             SERVER    HOST[:PORT] of the delayserver     (localhost:8080)\n\
-             REQUESTS  how many, all at once              (5)\n\
-             STEP_MS   how much sooner than the one before each is answered (1000)\n"
+             USAGE: {program} [FLAGS] [SERVER [REQUESTS [STEP_MS]]]\n\n\
+             SERVER       HOST[:PORT] of the delayserver     (localhost:8080)\n\
+             REQUESTS     how many, all at once              (5)\n\
+             STEP_MS      how much sooner than the one before each is answered (1000)\n\
+             --delay MS   answer all after as long, instead of in steps\n\
+             --at-once N  keep no more than N under way: an answer makes room for the next\n"
         )
     }
 
@@ -85,11 +102,22 @@ impl Order {
         Some(loopback(port).into())
     }
 
+    /// The server's addresses. Blocks for as long as looking its name up takes.
+    ///
+    /// # Errors
+    /// Those of the look-up, of which one is that the name has no port or a wrong one.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        match self.loopback() {
+            Some(both) => Ok(both),
+            None => Ok(self.server.to_socket_addrs()?.collect()),
+        }
+    }
+
     /// The requests, in the order in which they are made. The last is answered first.
     pub fn planned(&self) -> impl Iterator<Item = Planned> + use<> {
-        let (requests, step_ms) = (self.requests, self.step_ms);
+        let (requests, step_ms, delay_ms) = (self.requests, self.step_ms, self.delay_ms);
         (0..requests).map(move |index| Planned {
-            delay_ms: (requests - index) * step_ms,
+            delay_ms: delay_ms.unwrap_or((requests - index) * step_ms),
             message: format!("request-{index}"),
         })
     }
@@ -238,21 +266,36 @@ mod tests {
     #[test]
     fn what_is_not_said_is_as_in_the_book() {
         let order = |line| order(line).unwrap().unwrap();
-        let default = Order { server: "localhost:8080".into(), requests: 5, step_ms: 1000 };
+        let default = Order {
+            server: "localhost:8080".into(),
+            requests: 5,
+            step_ms: 1000,
+            delay_ms: None,
+            at_once: 100_000,
+        };
         assert_eq!(order(""), default);
         assert_eq!(order("::1").server, "[::1]:8080");
         assert_eq!(order("[::1]:99").server, "[::1]:99");
         assert_eq!(order("host:99 2 10").step_ms, 10);
         let delays: Vec<u64> = default.planned().map(|planned| planned.delay_ms).collect();
         assert_eq!(delays, [5000, 4000, 3000, 2000, 1000]);
+        let alike = order("host 3 --delay 500 --at-once 2");
+        assert!(alike.planned().all(|planned| planned.delay_ms == 500));
+        assert_eq!((alike.planned().count(), alike.at_once), (3, 2));
     }
 
     #[test]
     fn nonsense_is_refused() {
         assert_eq!(order("--help"), Ok(None));
-        for line in
-            ["host x", "host 1 -1", "host 1 1 1", "host 100001", "host 9 9999999999999999999"]
-        {
+        for line in [
+            "host x",
+            "host 1 -1",
+            "host 1 1 1",
+            "host 100001",
+            "host 9 9999999999999999999",
+            "host 9 --delay 9999999999999999999",
+            "host --at-once 0",
+        ] {
             assert!(order(line).is_err(), "{line}");
         }
     }

@@ -4,14 +4,18 @@
 //! handling of time, and of many requests at once, can be tried against answers whose order and
 //! time are known.
 
+mod answer;
 mod arguments;
+mod attempts;
 mod client;
 mod gate;
 mod log;
 mod plan;
 mod service;
 
+pub use answer::Incoming;
 pub use arguments::{ArgumentError, Arguments, Flag, with_port};
+pub use attempts::{Attempt, Attempts};
 pub use client::{Order, Planned, Report, client_main};
 pub use log::Log;
 pub use plan::{Plan, plan};
