@@ -656,3 +656,24 @@ fn writers_and_readers_of_one_stream_meet_a_reset_each() {
         }
     });
 }
+
+#[test]
+fn a_read_into_room_adds_just_what_the_kernel_gave_it() {
+    let kernel = PassThrough::new();
+    kernel.set_rule(|call, nth| match (call, nth) {
+        (Call::Recv, 1) => Some(Fault::Error(EINTR)),
+        (Call::Recv, 3) => Some(Fault::Error(ENOMEM)),
+        (Call::Recv, _) => Some(Fault::Limit(3)),
+        _ => None,
+    });
+    run(&kernel, || async {
+        let (mut stream, mut peer) = pair_with_std().await;
+        peer.write_all(b"abcdef").unwrap();
+        let mut bytes = Vec::with_capacity(64);
+        assert_eq!(stream.read_into(&mut bytes).await.unwrap(), 3);
+        let refused = stream.read_into(&mut bytes).await.unwrap_err();
+        assert_eq!((os_error(&refused), &bytes[..]), (Some(ENOMEM), &b"abc"[..]));
+        assert_eq!(stream.read_into(&mut bytes).await.unwrap(), 3);
+        assert_eq!((&bytes[..], bytes.capacity()), (&b"abcdef"[..], 64));
+    });
+}

@@ -7,13 +7,15 @@
 mod buffered;
 mod copy;
 mod error;
+mod pool;
 mod read;
 mod write;
 
 pub use buffered::BufReader;
 pub use copy::copy;
 pub use error::{CallError, os_error};
-pub use read::{AsyncRead, Read};
+pub use pool::{BufferPool, PooledBuffer};
+pub use read::{AsyncRead, Read, ReadInto};
 pub use write::{AsyncWrite, Write};
 
 pub(crate) use error::during;

@@ -5,6 +5,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// Room that `read_to_end` makes at a time, at least.
+const CHUNK_BYTES: usize = 4096;
+
 /// What bytes can be read from.
 pub trait AsyncRead {
     /// Reads into `buffer`, or arranges for a wake when there may be something to read. Returns
@@ -15,6 +18,30 @@ pub trait AsyncRead {
     /// # Errors
     /// Those of the stream. `WouldBlock` and `Interrupted` are not among them.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Reads into the spare capacity of `bytes` and adds what came to it, or arranges for a wake
+    /// when there may be something to read. Returns how many bytes that were; 0 stands for the end
+    /// of the stream, or for no spare capacity, which this does not enlarge.
+    ///
+    /// Streams that can fill memory that was never written do so; by default it is zeroed first.
+    ///
+    /// # Errors
+    /// As for [`poll_read`](AsyncRead::poll_read).
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let start = bytes.len();
+        bytes.resize(bytes.capacity(), 0);
+        let polled = self.poll_read(cx, &mut bytes[start..]);
+        let count = match &polled {
+            Poll::Ready(Ok(count)) => *count,
+            _ => 0,
+        };
+        bytes.truncate(start + count);
+        polled
+    }
 
     /// Takes back the waker that a pending [`poll_read`](AsyncRead::poll_read) left, since nobody
     /// waits for it any more. Only a courtesy: a wake too many does no harm.
@@ -31,6 +58,36 @@ pub trait AsyncRead {
         Self: Sized,
     {
         Read { stream: self, buffer, waiting: false }
+    }
+
+    /// Reads some bytes into the spare capacity of `bytes`, behind those that are there; 0 at the
+    /// end of the stream, or without spare capacity.
+    ///
+    /// Sockets fill it without zeroing it first.
+    ///
+    /// Cancel safety: if it is dropped before it is done, nothing was read.
+    ///
+    /// ```
+    /// use whirligig::io::AsyncRead;
+    ///
+    /// whirligig::run(async {
+    ///     let mut stream = &b"hello, world"[..];
+    ///     let mut bytes = Vec::with_capacity(5);
+    ///     assert_eq!(stream.read_into(&mut bytes).await?, 5);
+    ///     assert_eq!(bytes, b"hello");
+    ///     assert_eq!(stream.read_into(&mut bytes).await?, 0, "there is no room");
+    ///     std::io::Result::Ok(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn read_into<'a>(&'a mut self, bytes: &'a mut Vec<u8>) -> ReadInto<'a, Self>
+    where
+        Self: Sized,
+    {
+        ReadInto { stream: self, bytes, waiting: false }
     }
 
     /// Fills the whole buffer.
@@ -75,15 +132,16 @@ pub trait AsyncRead {
             let start = bytes.len();
             loop {
                 let left = bytes_max - (bytes.len() - start);
-                let mut chunk = [0; 4096];
-                // One byte beyond the bound tells the end of the stream from there being more.
-                let room = left.saturating_add(1).min(chunk.len());
-                let count = self.read(&mut chunk[..room]).await?;
-                bytes.extend_from_slice(&chunk[..count.min(left)]);
+                if bytes.len() == bytes.capacity() {
+                    // One byte beyond the bound tells the end of the stream from there being more.
+                    bytes.reserve(left.saturating_add(1).min(CHUNK_BYTES));
+                }
+                let count = self.read_into(bytes).await?;
                 if count == 0 {
                     return Ok(bytes.len() - start);
                 }
                 if count > left {
+                    bytes.truncate(start + bytes_max);
                     return Err(io::ErrorKind::FileTooLarge.into());
                 }
             }
@@ -120,9 +178,46 @@ impl<S: AsyncRead> Drop for Read<'_, S> {
     }
 }
 
+/// The future of [`AsyncRead::read_into`].
+#[must_use = "a read does nothing unless it is awaited"]
+pub struct ReadInto<'a, S: AsyncRead> {
+    stream: &'a mut S,
+    bytes: &'a mut Vec<u8>,
+    waiting: bool,
+}
+
+impl<S: AsyncRead> Future for ReadInto<'_, S> {
+    type Output = io::Result<usize>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let polled = this.stream.poll_read_into(cx, this.bytes);
+        this.waiting = polled.is_pending();
+        polled
+    }
+}
+
+impl<S: AsyncRead> Drop for ReadInto<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.waiting {
+            self.stream.forget_reader();
+        }
+    }
+}
+
 impl<S: AsyncRead> AsyncRead for &mut S {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_read_into(cx, bytes)
     }
 
     fn forget_reader(&mut self) {
@@ -134,5 +229,16 @@ impl AsyncRead for &[u8] {
     /// Bytes in memory are always there.
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(io::Read::read(self, buffer))
+    }
+
+    fn poll_read_into(
+        &mut self,
+        _: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let (taken, left) = self.split_at(self.len().min(bytes.capacity() - bytes.len()));
+        bytes.extend_from_slice(taken);
+        *self = left;
+        Poll::Ready(Ok(taken.len()))
     }
 }

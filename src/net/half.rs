@@ -102,6 +102,14 @@ impl AsyncRead for ReadHalf<'_> {
         self.0.poll_read_shared(cx, buffer)
     }
 
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_read_into_shared(cx, bytes)
+    }
+
     fn forget_reader(&mut self) {
         self.0.forget_waiter(Direction::Read);
     }
@@ -110,6 +118,14 @@ impl AsyncRead for ReadHalf<'_> {
 impl AsyncRead for OwnedReadHalf {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0.poll_read_shared(cx, buffer)
+    }
+
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_read_into_shared(cx, bytes)
     }
 
     fn forget_reader(&mut self) {

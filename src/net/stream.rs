@@ -128,6 +128,17 @@ impl TcpStream {
         })
     }
 
+    pub(super) fn poll_read_into_shared(
+        &self,
+        cx: &Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let room = bytes.capacity() - bytes.len();
+        self.watched.poll_call(cx, Direction::Read, |socket| {
+            socket.recv_into(bytes, room).map(|count| (count, after(count, room)))
+        })
+    }
+
     pub(super) fn poll_write_shared(
         &self,
         cx: &Context<'_>,
@@ -358,6 +369,15 @@ impl AsyncRead for TcpStream {
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_read_shared(cx, buffer)
+    }
+
+    #[inline]
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_read_into_shared(cx, bytes)
     }
 
     fn forget_reader(&mut self) {

@@ -165,6 +165,24 @@ fn control(fd: BorrowedFd<'_>, change: Control, target: &Descriptor) -> io::Resu
 }
 
 impl Descriptor {
+    /// `recv(2)` of at most `bytes_max` into the spare capacity of `bytes`, which is not zeroed
+    /// first; what came is added to `bytes`.
+    pub fn recv_into(&self, bytes: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        match &self.0 {
+            Repr::Linux(fd) => retry(|| socket::recv_into(fd.as_fd(), bytes, bytes_max)),
+            // A kernel of somebody's own may do what it likes with its buffer: it gets bytes.
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(_) => {
+                let start = bytes.len();
+                let room = (bytes.capacity() - start).min(bytes_max);
+                bytes.resize(start + room, 0);
+                let received = self.recv(&mut bytes[start..]);
+                bytes.truncate(start + received.as_ref().map_or(0, |count| *count));
+                received
+            }
+        }
+    }
+
     /// `accept4(2)`.
     pub fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
         match &self.0 {

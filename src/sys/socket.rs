@@ -130,6 +130,23 @@ pub(in crate::sys) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
     check_length(unsafe { ffi::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) })
 }
 
+/// Receives into the spare capacity of `bytes`, at most `bytes_max`, and adds what came to it.
+pub(in crate::sys) fn recv_into(
+    fd: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    bytes_max: usize,
+) -> io::Result<usize> {
+    let spare = bytes.spare_capacity_mut();
+    let room = spare.len().min(bytes_max);
+    // SAFETY: the spare capacity is writable for its length, and `room` is no more than that.
+    let count = check_length(unsafe { ffi::recv(fd, spare.as_mut_ptr().cast(), room, 0) })?;
+    let length = bytes.len() + count;
+    // SAFETY: without MSG_TRUNC `recv(2)` returns how many bytes it wrote, at most `room`: so
+    // `length` is within the capacity, and all bytes up to it are initialised.
+    unsafe { bytes.set_len(length) };
+    Ok(count)
+}
+
 pub(in crate::sys) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let start = buffer.as_mut_ptr().cast();
     // SAFETY: `buffer` is writable for its length.
