@@ -124,6 +124,7 @@ pub(in crate::sys) mod so {
 
 // clock_gettime(2), prctl(2), getrlimit(2).
 pub(in crate::sys) const CLOCK_MONOTONIC: c_int = 1;
+pub(in crate::sys) const CLOCK_PROCESS_CPUTIME_ID: c_int = 2;
 pub(in crate::sys) const PR_SET_TIMERSLACK: c_int = 29;
 pub(in crate::sys) const PR_GET_TIMERSLACK: c_int = 30;
 pub(in crate::sys) const RLIMIT_NOFILE: c_uint =

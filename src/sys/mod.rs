@@ -24,6 +24,7 @@ pub mod signal;
 mod slack;
 mod socket;
 
+pub use clock::process_time;
 pub use epoll::{Control, Epoll, EventBuffer};
 pub use eventfd::Notifier;
 pub use kernel::{Descriptor, KernelHandle};
