@@ -4,6 +4,7 @@
 //! `Sync` as far as what it carries is. Who waits, waits in a line: nobody's waker displaces
 //! another's, a dropped future takes its own out, and what was meant for it passes to the next.
 
+pub mod local;
 pub mod mpsc;
 mod notify;
 pub mod oneshot;

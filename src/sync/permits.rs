@@ -63,6 +63,7 @@ impl Permits {
     }
 
     /// Takes permits that are free, if nobody waits before.
+    #[inline]
     pub(super) fn try_take(&mut self, count: usize) -> Result<(), Refused> {
         if self.closed {
             Err(Refused::Closed)
@@ -122,6 +123,16 @@ impl Permits {
         let left = self.queue.remove(&place);
         self.grant(woken);
         left.map(|waiter| waiter.waker)
+    }
+
+    /// Gives permits back if nobody waits for any: then there is nobody to be woken.
+    #[inline]
+    pub(super) fn put_free(&mut self, count: usize) -> bool {
+        let free = self.queue.is_empty();
+        if free {
+            self.free = self.free.saturating_add(count);
+        }
+        free
     }
 
     /// Adds permits, or gives them back.

@@ -1,6 +1,8 @@
 //! Every order of a few polls, drops and deeds, against the promises.
 
-use super::{Notified, Notify, Permit, Semaphore, mpsc, oneshot};
+mod hostile;
+
+use super::{Notified, Notify, Permit, Semaphore, local, mpsc, oneshot};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -266,85 +268,100 @@ fn a_value_arrives_once_or_comes_back_in_any_interleaving() {
     });
 }
 
-#[test]
-fn every_value_is_received_once_or_comes_back_in_any_interleaving() {
-    let mut granted_runs = 0;
-    // Poll one of three that send, drop one, poll the receiver, close it.
-    walk(2 * WAITERS + 2, 6, |choices| {
-        let alive = Arc::new(());
-        let (sender, mut receiver) = mpsc::channel(1);
-        let send = |who| Hand::new(sender.send((who, Arc::clone(&alive))));
-        let mut hands: Vec<_> = (0..WAITERS).map(send).collect();
-        let counter: Arc<Counter> = Arc::default();
-        // The model: who waits, in order, whose turn it is, what was sent and not received.
-        let (mut line, mut granted) = (VecDeque::new(), None);
-        let (mut sent, mut closed, mut waits) = (VecDeque::new(), false, false);
-        for &choice in choices {
-            let wakes = counter.0.load(Ordering::Relaxed);
-            match choice {
-                who if who < WAITERS && hands[who].future.is_some() => {
-                    let room = sent.is_empty() && granted.is_none() && line.is_empty();
-                    match hands[who].poll() {
-                        Poll::Ready(Err(mpsc::SendError((back, _)))) => {
-                            assert!(closed && back == who, "{choices:?}");
-                            granted = granted.filter(|turn| *turn != who);
-                        }
-                        Poll::Ready(Ok(())) => {
-                            assert!(!closed && (granted == Some(who) || room), "{choices:?}");
-                            granted = granted.filter(|turn| *turn != who);
-                            sent.push_back(who);
-                        }
-                        Poll::Pending => {
-                            assert!(!closed && granted != Some(who) && !room, "{choices:?}");
-                            if !line.contains(&who) {
-                                line.push_back(who);
+/// The walk over a channel, from any thread or of one: what is promised is the same.
+macro_rules! walk_channel {
+    ($channel:expr) => {{
+        let mut granted_runs = 0;
+        // Poll one of three that send, drop one, poll the receiver, close it.
+        walk(2 * WAITERS + 2, 6, |choices| {
+            let alive = Arc::new(());
+            let (sender, mut receiver) = $channel(1);
+            let send = |who| Hand::new(sender.send((who, Arc::clone(&alive))));
+            let mut hands: Vec<_> = (0..WAITERS).map(send).collect();
+            let counter: Arc<Counter> = Arc::default();
+            // The model: who waits, in order, whose turn it is, what was sent and not received.
+            let (mut line, mut granted) = (VecDeque::new(), None);
+            let (mut sent, mut closed, mut waits) = (VecDeque::new(), false, false);
+            for &choice in choices {
+                let wakes = counter.0.load(Ordering::Relaxed);
+                match choice {
+                    who if who < WAITERS && hands[who].future.is_some() => {
+                        let room = sent.is_empty() && granted.is_none() && line.is_empty();
+                        match hands[who].poll() {
+                            Poll::Ready(Err(mpsc::SendError((back, _)))) => {
+                                assert!(closed && back == who, "{choices:?}");
+                                granted = granted.filter(|turn| *turn != who);
+                            }
+                            Poll::Ready(Ok(())) => {
+                                assert!(!closed && (granted == Some(who) || room), "{choices:?}");
+                                granted = granted.filter(|turn| *turn != who);
+                                sent.push_back(who);
+                            }
+                            Poll::Pending => {
+                                assert!(!closed && granted != Some(who) && !room, "{choices:?}");
+                                if !line.contains(&who) {
+                                    line.push_back(who);
+                                }
                             }
                         }
+                        let woken = counter.0.load(Ordering::Relaxed) > wakes;
+                        assert_eq!(woken, waits && !sent.is_empty(), "{choices:?}");
+                        waits &= !woken;
                     }
-                    let woken = counter.0.load(Ordering::Relaxed) > wakes;
-                    assert_eq!(woken, waits && !sent.is_empty(), "{choices:?}");
-                    waits &= !woken;
+                    who if (WAITERS..2 * WAITERS).contains(&who) => {
+                        let who = who - WAITERS;
+                        hands[who].drop_future();
+                        line.retain(|other| *other != who);
+                        granted = granted.filter(|turn| *turn != who);
+                    }
+                    6 => {
+                        let waker = Waker::from(Arc::clone(&counter));
+                        let polled = receiver.poll_recv(&mut Context::from_waker(&waker));
+                        let expected = match sent.pop_front() {
+                            Some(who) => Poll::Ready(Some(who)),
+                            None if closed => Poll::Ready(None),
+                            None => Poll::Pending,
+                        };
+                        waits = expected.is_pending();
+                        let polled = polled.map(|value| value.map(|(who, _)| who));
+                        assert_eq!(polled, expected, "{choices:?}");
+                    }
+                    7 => {
+                        receiver.close();
+                        assert!(line.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
+                        (closed, line) = (true, VecDeque::new());
+                    }
+                    _ => {}
                 }
-                who if (WAITERS..2 * WAITERS).contains(&who) => {
-                    let who = who - WAITERS;
-                    hands[who].drop_future();
-                    line.retain(|other| *other != who);
-                    granted = granted.filter(|turn| *turn != who);
+                if sent.is_empty() && granted.is_none() {
+                    granted = line.pop_front();
                 }
-                6 => {
-                    let waker = Waker::from(Arc::clone(&counter));
-                    let polled = receiver.poll_recv(&mut Context::from_waker(&waker));
-                    let expected = match sent.pop_front() {
-                        Some(who) => Poll::Ready(Some(who)),
-                        None if closed => Poll::Ready(None),
-                        None => Poll::Pending,
-                    };
-                    waits = expected.is_pending();
-                    let polled = polled.map(|value| value.map(|(who, _)| who));
-                    assert_eq!(polled, expected, "{choices:?}");
-                }
-                7 => {
-                    receiver.close();
-                    assert!(line.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
-                    (closed, line) = (true, VecDeque::new());
-                }
-                _ => {}
+                granted_runs += usize::from(granted.is_some());
+                assert!(granted.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
+                assert_eq!(receiver.len(), sent.len(), "{choices:?}");
             }
-            if sent.is_empty() && granted.is_none() {
-                granted = line.pop_front();
-            }
-            granted_runs += usize::from(granted.is_some());
-            assert!(granted.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
-            assert_eq!(receiver.len(), sent.len(), "{choices:?}");
-        }
-        drop(hands);
-        assert_eq!(sender.try_send((9, Arc::clone(&alive))).is_ok(), !closed && sent.is_empty());
-        drop(receiver);
-        assert!(sender.is_closed());
-        assert_eq!(Arc::strong_count(&alive), 1, "{choices:?}: values leak");
-        assert_eq!(Arc::strong_count(&counter), 1, "{choices:?}: wakers leak");
-    });
-    assert!(granted_runs > 1000, "the walk goes where room passes from hand to hand");
+            drop(hands);
+            assert_eq!(
+                sender.try_send((9, Arc::clone(&alive))).is_ok(),
+                !closed && sent.is_empty()
+            );
+            drop(receiver);
+            assert!(sender.is_closed());
+            assert_eq!(Arc::strong_count(&alive), 1, "{choices:?}: values leak");
+            assert_eq!(Arc::strong_count(&counter), 1, "{choices:?}: wakers leak");
+        });
+        assert!(granted_runs > 1000, "the walk goes where room passes from hand to hand");
+    }};
+}
+
+#[test]
+fn every_value_is_received_once_or_comes_back_in_any_interleaving() {
+    walk_channel!(mpsc::channel);
+}
+
+#[test]
+fn every_local_value_is_received_once_or_comes_back_in_any_interleaving() {
+    walk_channel!(local::mpsc::channel);
 }
 
 #[test]
@@ -367,4 +384,16 @@ fn a_receive_that_is_given_up_loses_no_value_and_keeps_no_waker() {
     drop(sender);
     assert!(last.is_woken(), "the last sender's end wakes the receiver");
     assert_eq!(last.poll(), Poll::Ready(None));
+}
+
+#[test]
+fn a_local_receive_that_is_given_up_loses_no_value_and_keeps_no_waker() {
+    let (sender, mut receiver) = local::mpsc::channel(1);
+    let mut given_up = Hand::new(receiver.recv());
+    assert!(given_up.poll().is_pending());
+    sender.try_send(1).expect("there is room");
+    assert!(given_up.is_woken());
+    given_up.drop_future();
+    drop(given_up);
+    assert_eq!(receiver.try_recv(), Ok(1));
 }

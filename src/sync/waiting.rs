@@ -3,6 +3,7 @@
 use crate::contain::contain;
 use crate::executor::Executor;
 use std::future::Future;
+use std::ops::DerefMut;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -42,8 +43,9 @@ impl Woken {
         }
     }
 
-    /// Wakes all in their order, also if one panics. Takes `held`, the lock, to release it first.
-    pub(super) fn wake<T>(self, held: MutexGuard<'_, T>) {
+    /// Wakes all in their order, also if one panics. Takes `held`, the lock or borrow, to release
+    /// it first.
+    pub(super) fn wake(self, held: impl DerefMut) {
         drop(held);
         for waker in self.first.into_iter().chain(self.more) {
             contain(|| waker.wake());
