@@ -16,14 +16,14 @@ mod tests;
 use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
 use crate::instant::Instant;
-use crate::reactor::{self, Reactor, Wait};
+use crate::reactor::{Reactor, Wait};
 use crate::sys::{ExactWaits, KernelHandle};
-use crate::task::{JoinHandle, Schedule};
+use crate::task::{JoinHandle, Shared};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::panic::Location;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,8 +59,8 @@ pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
 /// If no runtime has its turn on this thread.
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
-    let executor = Executor::current().expect("`spawn` takes a runtime's turn: see `Runtime`");
-    executor.spawn(future, Location::caller())
+    executor::spawn(future, Location::caller())
+        .expect("`spawn` takes a runtime's turn: see `Runtime`")
 }
 
 /// Gives way once: the other tasks that are ready are polled before this one goes on.
@@ -87,7 +87,7 @@ pub fn yield_now() -> impl Future<Output = ()> {
 /// another, and so on without end, keeps it from ending. Wakers, join handles and sockets may
 /// outlive it.
 pub struct Runtime {
-    executor: Rc<Executor>,
+    executor: Executor,
     reactor: Rc<Reactor>,
     /// Tasks polled since the last look at the kernel.
     polled: Cell<usize>,
@@ -138,7 +138,7 @@ impl Runtime {
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         if !self.running.get() {
             // A loop that waits on the descriptor after an idle turn has to hear of it.
-            self.executor.inbox().notify();
+            self.executor.shared().inbox().notify();
         }
         self.executor.spawn(future, Location::caller())
     }
@@ -154,28 +154,31 @@ impl Runtime {
     /// only.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         assert!(
-            Executor::current().is_none(),
+            !executor::is_in_turn(),
             "`block_on` inside a runtime's turn would wait for itself: await the future instead"
         );
         let _running = self.run_guard();
-        let _entered = self.enter();
         let _exact = ExactWaits::begin();
-        let mut future = pin!(future);
+        self.enter(|| self.run_until(pin!(future)))
+    }
+
+    fn run_until<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
         let woken = Arc::new(MainWaker {
             woken: AtomicBool::new(true),
-            inbox: Arc::clone(self.executor.inbox()),
+            home: Arc::clone(self.executor.shared()),
         });
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
         loop {
-            if woken.woken.swap(false, Ordering::AcqRel) {
+            if woken.take() {
                 budget::renew();
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return output;
                 }
             }
-            self.polled.set(self.polled.get() + self.executor.run_batch());
-            if woken.woken.load(Ordering::Acquire) || self.executor.has_work() {
+            let polled = self.executor.run(BATCH_MAX.saturating_sub(self.polled.get()));
+            self.polled.set(self.polled.get() + polled);
+            if woken.is_woken() || self.executor.has_work() {
                 // The future itself counts as a poll, or it could keep the sockets waiting alone.
                 self.polled.set(self.polled.get() + 1);
                 if self.polled.get() >= BATCH_MAX {
@@ -201,10 +204,11 @@ impl Runtime {
     /// Inside a turn of the same runtime.
     pub fn turn(&self) -> io::Result<Turn> {
         let _running = self.run_guard();
-        let _entered = self.enter();
-        self.executor.run_batch();
-        self.polled.set(0);
-        self.reactor.look(Wait::No)?;
+        self.enter(|| {
+            self.executor.run_batch();
+            self.polled.set(0);
+            self.reactor.look(Wait::No)
+        })?;
         if self.executor.has_work() {
             return Ok(Turn::Ready);
         }
@@ -245,8 +249,9 @@ impl Runtime {
         Restore::set(&self.running)
     }
 
-    fn enter(&self) -> (executor::Entered, reactor::Entered) {
-        (self.executor.enter(), self.reactor.enter())
+    fn enter<R>(&self, turn: impl FnOnce() -> R) -> R {
+        let _entered = self.reactor.enter();
+        self.executor.enter(turn)
     }
 }
 
@@ -259,9 +264,17 @@ impl std::os::fd::AsFd for Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let _entered = self.enter();
-        self.executor.close();
-        self.reactor.close();
+        let _entered = self.reactor.enter();
+        loop {
+            // The drops of either may give the other something to end.
+            self.executor.enter(|| {
+                self.executor.end_tasks();
+                self.reactor.close();
+            });
+            if self.executor.close() {
+                return;
+            }
+        }
     }
 }
 
@@ -295,7 +308,18 @@ impl Drop for Restore<'_> {
 /// Wakes the future of a `block_on`, which is no task.
 struct MainWaker {
     woken: AtomicBool,
-    inbox: Arc<executor::Inbox>,
+    home: Arc<Shared>,
+}
+
+impl MainWaker {
+    fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
+    /// Whether it was woken, which is then over. The load alone is cheaper, and mostly enough.
+    fn take(&self) -> bool {
+        self.is_woken() && self.woken.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Wake for MainWaker {
@@ -307,8 +331,8 @@ impl Wake for MainWaker {
         // Woken from within, as by every event that the future waits for, it needs no notice:
         // `block_on` looks at the flag before it waits, and a runtime that is parked in a look
         // would wake itself through the kernel.
-        if !self.woken.swap(true, Ordering::AcqRel) && !self.inbox.is_current() {
-            self.inbox.notify();
+        if !self.woken.swap(true, Ordering::AcqRel) && !self.home.is_here() {
+            self.home.inbox().notify();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What all that waits here has in common: locks, wakers, and threads that wait.
 
 use crate::contain::contain;
-use crate::executor::Executor;
+use crate::executor;
 use std::future::Future;
 use std::ops::DerefMut;
 use std::pin::pin;
@@ -73,7 +73,7 @@ impl Wake for Unpark {
 /// Inside a runtime's turn.
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     assert!(
-        Executor::current().is_none(),
+        !executor::is_in_turn(),
         "blocking inside a runtime's turn would keep it from going on: await instead"
     );
     let mut future = pin!(future);

@@ -3,8 +3,8 @@
 
 use super::Id;
 use super::cell::{Payload, Task};
-use super::state::{OnJoin, Snapshot};
-use crate::contain::contain;
+use super::home::{AtHome, Shared};
+use super::inbox::Message;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -30,8 +30,8 @@ pub struct JoinHandle<T> {
 }
 
 // SAFETY: the handle carries at most a `T` from one thread to another; the rest goes through the
-// task's atomic state. `PhantomData<T>` alone decides, and `Task` is `Send` and `Sync`, so `Send`
-// is derived as `T: Send`. `Sync`: no method of `&self` reaches the output.
+// task's remote word and its home's inbox. `PhantomData<T>` alone decides, and `Task` is `Send` and
+// `Sync`, so `Send` is derived as `T: Send`. `Sync`: no method of `&self` reaches the output.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> Unpin for JoinHandle<T> {}
@@ -63,7 +63,7 @@ impl<T> JoinHandle<T> {
     /// Whether the task is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.as_ref().is_none_or(|task| task.header().state.load().is_done())
+        self.task.as_ref().is_none_or(|task| task.header().status().is_done())
     }
 
     /// The task's name; None after the output was taken.
@@ -76,62 +76,60 @@ impl<T> JoinHandle<T> {
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let task =
             self.task.as_ref().expect("a join handle is not polled after it gave the output");
-        if !task.header().state.load().is_done() && leave_waker(task, cx.waker()) == OnJoin::NotYet
-        {
+        if !task.header().status().is_done() && !leave_waker(task, cx.waker()) {
             return Poll::Pending;
         }
         // SAFETY: the task is over and this is its join handle, so the output is ours; `T` is its
         // type, since handle and cell were made together.
         let output = unsafe { task.take_output() };
-        self.task = None;
+        drop(self.task.take());
         // Only the handle takes the output, and it does so once.
         Poll::Ready(output.expect("a task that is over has an output"))
     }
 }
 
-/// Sees to it that `waker` is woken when the task ends, unless it has.
-fn leave_waker(task: &Task, waker: &Waker) -> OnJoin {
-    let header = task.header();
-    if header.state.step(Snapshot::withdraw_waker) == OnJoin::Done {
-        return OnJoin::Done;
+/// Sees to it that `waker` is woken when the task ends; true if it has.
+#[inline(never)]
+fn leave_waker(task: &Task, waker: &Waker) -> bool {
+    if let Some(home) = AtHome::of(task.header()) {
+        home.leave_waker(task.header(), waker);
+        return false;
     }
-    // SAFETY: `WAITING` is clear, so the waker's place is the handle's, and this is the handle.
-    let old = unsafe { (*header.join_waker.get()).take() };
-    let (new, old) = match old {
-        Some(old) if old.will_wake(waker) => (old, None),
-        old => (waker.clone(), old),
-    };
-    // SAFETY: as above; the place is empty, so nothing foreign is dropped here.
-    unsafe { *header.join_waker.get() = Some(new) };
-    let left = header.state.step(Snapshot::publish_waker);
-    let unused = match left {
-        OnJoin::NotYet => None,
-        // SAFETY: the task ended while `WAITING` was clear, so its home leaves the waker alone.
-        // Left there it would stay as long as the cell, and be dropped who knows where.
-        OnJoin::Done => unsafe { (*header.join_waker.get()).take() },
-    };
-    contain(|| drop(old));
-    contain(|| drop(unused));
-    left
+    // Only a home that is gone refuses: it has ended its tasks.
+    let message = Message::Joining(task.clone(), waker.clone());
+    Shared::of(task).inbox().push_joining(message).is_err()
 }
 
 impl<T> Drop for JoinHandle<T> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(task) = self.task.take() else { return };
-        match task.header().state.step(Snapshot::detach) {
-            OnJoin::NotYet => {
-                // The reference is dropped after, so that the cell outlives this.
-                // SAFETY: `WAITING` is clear, and without a handle nobody will set it.
-                let waker = unsafe { (*task.header().join_waker.get()).take() };
-                contain(|| drop(waker));
-            }
-            // SAFETY: the task is over and this is its handle, so the output is ours; it may be
-            // dropped here, for the handle is here only if the output may be.
-            OnJoin::Done => unsafe { task.disclaim_output() },
+        if let Some(task) = self.task.take() {
+            detach(task);
         }
+    }
+}
+
+/// A join handle is gone that did not take the output.
+#[inline(never)]
+fn detach(task: Task) {
+    match AtHome::of(task.header()) {
+        Some(home) => home.detach(&task),
+        None => detach_elsewhere(task),
+    }
+}
+
+/// An output that nobody claims is dropped at home, if there still is one.
+#[cold]
+fn detach_elsewhere(task: Task) {
+    let home = Shared::of(&task);
+    if let Err(Message::Detached(task)) = home.inbox().push(Message::Detached(task)) {
+        // SAFETY: the task is over, its home gone, and this was its handle, so the output is ours;
+        // it may be dropped here, for the handle was here only if the output may be.
+        unsafe { task.drop_output() };
     }
 }
 
@@ -140,7 +138,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
         let mut out = f.debug_struct("JoinHandle");
         if let Some(task) = &self.task {
             out.field("id", &task.id()).field("spawned_at", &task.spawned_at());
-            out.field("state", &task.header().state.load());
+            out.field("status", &task.header().status());
         }
         out.finish()
     }
@@ -159,7 +157,7 @@ impl AbortHandle {
     /// Whether the task is over.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.0.header().state.load().is_done()
+        self.0.header().status().is_done()
     }
 
     /// The task's name.
@@ -188,7 +186,8 @@ impl fmt::Debug for AbortHandle {
 pub struct JoinError {
     /// None if it was aborted. The mutex makes the error `Sync`, as errors are expected to be: a
     /// payload need not be.
-    panic: Option<Mutex<Payload>>,
+    /// Boxed once more, since the place for it is part of every task.
+    panic: Option<Box<Mutex<Payload>>>,
 }
 
 impl JoinError {
@@ -197,7 +196,7 @@ impl JoinError {
     }
 
     pub(super) fn panicked(payload: Payload) -> JoinError {
-        JoinError { panic: Some(Mutex::new(payload)) }
+        JoinError { panic: Some(Box::new(Mutex::new(payload))) }
     }
 
     /// Whether the task was aborted, or its runtime dropped.

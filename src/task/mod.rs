@@ -1,29 +1,25 @@
 //! Tasks: futures that a runtime owns and polls, and the wakers and join handles that name them.
 //!
-//! A task is one allocation, its cell. What the parts of the cell are and who may touch which is
-//! in `cell`, when they may in `state`. A task knows nothing of the runtime but a `Schedule`.
+//! A task is one block of memory, its cell. What the parts of the cell are is in `cell`, who may
+//! do what when in `state`, and who runs tasks in `home`. A task knows nothing of the runtime but
+//! its home.
 
 mod cell;
+mod header;
+mod home;
+mod inbox;
 mod join;
+mod pool;
+mod queue;
+mod receive;
 mod state;
 #[cfg(test)]
 mod tests;
+mod waker;
 
 pub use join::{AbortHandle, JoinError, JoinHandle};
 
-pub(crate) use cell::{Home, Ran, Task};
-
-/// What a task's waker does with the task: puts it where its runtime finds it.
-pub(crate) trait Schedule: Send + Sync + 'static {
-    /// Takes a task to be run at home, from whichever thread.
-    ///
-    /// # Errors
-    /// The task itself, if its runtime is gone.
-    fn schedule(&self, task: Task) -> Result<(), Task>;
-
-    /// Whether the calling thread is in the runtime whose tasks these are.
-    fn is_current(&self) -> bool;
-}
+pub(crate) use home::{AtHome, Home, Shared};
 
 /// Names a task for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,280 +1,288 @@
-//! The state of a task: one word, and pure functions from one value of it to the next.
+//! The state of a task, and pure functions from one value of it to the next.
+//!
+//! A task has a home: its runtime, on its runtime's thread, in that runtime's turn. Nearly all that
+//! happens to a task happens there, and none of it takes an atomic instruction: its [`Status`] is
+//! changed at home only, and everybody may read it; whether it is in the run queue is home's alone.
 //!
 //! ```text
-//!              wake, abort                     run
-//!      IDLE ---------------> QUEUED ---------------------> RUNNING
-//!       ^                      ^                            |  | |
-//!       |  pend, not woken     |  pend, woken meanwhile     |  | | complete
-//!       +----------------------+----------------------------+--+ |
-//!                                                                v
-//!      any, at home: complete (shutdown) --------------------> DONE
+//!                wake, abort              run               complete
+//!      WAITING ---------------> QUEUED ---------> (polled) ----------> OVER
+//!         ^                                         |   ^
+//!         |        the poll comes to nothing        |   | a wake by the poll itself
+//!         `-----------------------------------------'   | queues the task anew; one that
+//!                                                       ` is over then leaves the queue
+//!                                                         at its turn
 //! ```
 //!
-//! Beside that the word holds what was asked (`ABORT`), the two bits that the join handle and the
-//! completing runtime share (`JOIN`, `WAITING`), and the number of references. Every change is one
-//! compare-and-swap of the whole word, and says in its result what the caller now owes. The tests
-//! walk every interleaving of these functions.
+//! Who is elsewhere sends a message home, and leaves a note in the task's [`Remote`] word, which
+//! is atomic: that a wake or an abort is on its way, so that a task has one such message at most.
 //!
-//! Who may touch what:
+//! References are counted twice: those that home counts in a plain number, those that others count
+//! in the remote word. The references are as many as both say together; which of them is counted
+//! where does not matter. This is biased reference counting (Choi, Shull, Torrellas: "Biased
+//! Reference Counting", PACT 2018), with a remote count that never falls below zero:
 //!
-//! | part of the cell | belongs to |
-//! | --- | --- |
-//! | the future | home, that is the thread of the task's runtime, until `DONE` |
-//! | the output | after `DONE` the join handle while `JOIN` is set, else home |
-//! | the join waker | the handle while `WAITING` is clear; whoever sets `DONE` once it is set |
+//! ```text
+//!               share            release
+//!   at home     home + 1         home - 1; at 0 the counts are merged: if remote is 0 as well that
+//!                                was the last, else remote counts alone from now on
+//!   elsewhere   remote + 1       remote - 1, if it is not 0; the last, if the counts are merged.
+//!                                At 0, unmerged: the reference itself goes home, to be dropped
+//! ```
+//!
+//! Why home may free the cell when both counts are 0, though others change theirs at any time:
+//! what home reads is some past value of the remote count, and whatever led to that value and to
+//! home's own happened before. At that point there was no reference. Who has none can make none.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt;
 
-/// In a run queue, or to be put there by whoever set this; while running: to be run again.
-const QUEUED: usize = 1;
-/// Being polled.
-const RUNNING: usize = 1 << 1;
-/// The future is gone, and there is or was an output.
-const DONE: usize = 1 << 2;
-/// To be dropped instead of polled.
-const ABORT: usize = 1 << 3;
-/// There is a join handle.
-const JOIN: usize = 1 << 4;
-/// The join handle left a waker.
-const WAITING: usize = 1 << 5;
-/// One reference.
-const REFERENCE: usize = 1 << 6;
-
-/// One value of the state.
+/// What is known of a task.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Snapshot(usize);
+pub(crate) struct Status(u8);
 
-/// What a wake or an abort owes.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnWake {
-    /// Put the task into its run queue, together with a reference.
-    Enqueue,
-    /// Nothing: it is queued, or over.
-    Nothing,
-    /// That was the last reference: free the cell.
-    Free,
-}
+/// The future is gone, and there is or was an output.
+const DONE: u8 = 1;
+/// To be dropped instead of polled.
+const ABORT: u8 = 1 << 1;
+/// There is a join handle.
+const JOIN: u8 = 1 << 2;
 
 /// What the one who took a task out of the run queue owes.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnRun {
-    /// Poll the future; then `pend` or `complete`.
+    /// Poll the future; then `complete`, if it is over.
     Poll,
     /// Drop the future; then `complete`.
     Cancel,
-    /// Drop the output that nobody claims any more, if it is still there.
-    DropOutput,
-    /// Nothing: it was over.
-    Nothing,
-}
-
-/// What the one who polled a future in vain owes.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnPend {
-    /// Put the task into the run queue again, with the reference it came with.
-    Enqueue,
-    /// Drop that reference.
-    Idle,
+    /// Give up home's reference: the task was over, but still in the queue.
+    Release,
 }
 
 /// What the one who ended a task owes.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OnComplete {
+pub(crate) enum OnComplete {
+    /// Wake the joiner, if one waits.
+    Wake,
     /// The join handle is gone: drop the output.
-    pub(crate) drop_output: bool,
-    /// Take the join waker and wake it.
-    pub(crate) wake_joiner: bool,
+    DropOutput,
 }
 
-/// What became of a join handle's step.
+/// What the end of the join handle owes, at home.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnJoin {
-    /// The task is over, and the output is the handle's.
-    Done,
-    /// The step was taken.
-    NotYet,
+pub(crate) enum OnDetach {
+    /// The task is over: drop the output, if it is still there.
+    DropOutput,
+    /// Drop the joiner's waker.
+    DropWaker,
 }
 
-impl Snapshot {
-    /// A new task: queued, with a join handle, and `references` in all.
-    pub(crate) const fn new(references: usize) -> Snapshot {
-        Snapshot(QUEUED | JOIN | (references * REFERENCE))
+impl Status {
+    /// A new task, with a join handle.
+    pub(crate) const NEW: Status = Status(JOIN);
+
+    pub(super) const fn from_bits(bits: u8) -> Status {
+        Status(bits)
     }
 
-    const fn has(self, bit: usize) -> bool {
-        self.0 & bit != 0
+    pub(super) const fn bits(self) -> u8 {
+        self.0
     }
 
-    const fn with(self, bits: usize) -> Snapshot {
-        Snapshot(self.0 | bits)
-    }
-
-    const fn without(self, bits: usize) -> Snapshot {
-        Snapshot(self.0 & !bits)
-    }
-
-    pub(crate) const fn references(self) -> usize {
-        self.0 / REFERENCE
+    const fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
     }
 
     pub(crate) const fn is_done(self) -> bool {
         self.has(DONE)
     }
 
-    pub(crate) const fn is_running(self) -> bool {
-        self.has(RUNNING)
+    pub(crate) const fn has_handle(self) -> bool {
+        self.has(JOIN)
     }
 
-    /// One reference more.
-    pub(crate) const fn share(self) -> Snapshot {
-        Snapshot(self.0 + REFERENCE)
+    /// Asks for the end.
+    pub(crate) const fn abort(self) -> Status {
+        Status(self.0 | ABORT)
     }
 
-    /// One reference fewer; true if it was the last.
-    pub(crate) const fn release(self) -> (Snapshot, bool) {
-        (Snapshot(self.0 - REFERENCE), self.references() == 1)
-    }
-
-    /// A wake that keeps its reference.
-    pub(crate) const fn wake_by_ref(self) -> (Snapshot, OnWake) {
-        if self.has(QUEUED | DONE) {
-            (self, OnWake::Nothing)
-        } else if self.has(RUNNING) {
-            (self.with(QUEUED), OnWake::Nothing)
+    /// By whoever took it out of the run queue.
+    #[inline]
+    pub(crate) const fn run(self) -> OnRun {
+        if !self.has(ABORT | DONE) {
+            OnRun::Poll
+        } else if self.has(DONE) {
+            OnRun::Release
         } else {
-            (self.with(QUEUED).share(), OnWake::Enqueue)
+            OnRun::Cancel
         }
     }
 
-    /// A wake that gives up its reference, to the run queue if need be.
-    pub(crate) const fn wake(self) -> (Snapshot, OnWake) {
-        if !self.has(QUEUED | DONE | RUNNING) {
-            return (self.with(QUEUED), OnWake::Enqueue);
-        }
-        let noted = if self.has(DONE) { self } else { self.with(QUEUED) };
-        match noted.release() {
-            (next, true) => (next, OnWake::Free),
-            (next, false) => (next, OnWake::Nothing),
-        }
+    /// Once the future is gone and the output in its place.
+    #[inline]
+    pub(crate) const fn complete(self) -> (Status, OnComplete) {
+        let owed = if self.has(JOIN) { OnComplete::Wake } else { OnComplete::DropOutput };
+        (Status(self.0 | DONE), owed)
     }
 
-    /// Asks for the end; keeps its reference.
-    pub(crate) const fn abort(self) -> (Snapshot, OnWake) {
-        if self.has(DONE) { (self, OnWake::Nothing) } else { self.with(ABORT).wake_by_ref() }
-    }
-
-    /// At home, by whoever took it out of the run queue.
-    pub(crate) const fn run(self) -> (Snapshot, OnRun) {
-        if self.has(DONE) {
-            (self, if self.has(JOIN) { OnRun::Nothing } else { OnRun::DropOutput })
-        } else {
-            let what = if self.has(ABORT) { OnRun::Cancel } else { OnRun::Poll };
-            (self.without(QUEUED).with(RUNNING), what)
-        }
-    }
-
-    /// At home, after a poll that came to nothing.
-    pub(crate) const fn pend(self) -> (Snapshot, OnPend) {
-        let what = if self.has(QUEUED) { OnPend::Enqueue } else { OnPend::Idle };
-        (self.without(RUNNING), what)
-    }
-
-    /// At home, once the future is gone and the output in the cell.
-    pub(crate) const fn complete(self) -> (Snapshot, OnComplete) {
-        let owed = OnComplete { drop_output: !self.has(JOIN), wake_joiner: self.has(WAITING) };
-        (self.without(QUEUED | RUNNING).with(DONE), owed)
-    }
-
-    /// The handle has put its waker in place.
-    pub(crate) const fn publish_waker(self) -> (Snapshot, OnJoin) {
-        if self.has(DONE) { (self, OnJoin::Done) } else { (self.with(WAITING), OnJoin::NotYet) }
-    }
-
-    /// The handle wants its waker back.
-    pub(crate) const fn withdraw_waker(self) -> (Snapshot, OnJoin) {
-        if self.has(DONE) { (self, OnJoin::Done) } else { (self.without(WAITING), OnJoin::NotYet) }
-    }
-
-    /// The handle goes. If the task is over the output is the handle's still, until `disclaim`.
-    pub(crate) const fn detach(self) -> (Snapshot, OnJoin) {
-        if self.has(DONE) {
-            (self, OnJoin::Done)
-        } else {
-            (self.without(JOIN | WAITING), OnJoin::NotYet)
-        }
-    }
-
-    /// The handle leaves the output of a task that is over to the task's home.
-    pub(crate) const fn disclaim(self) -> Snapshot {
-        self.without(JOIN)
+    /// The join handle is gone.
+    #[inline]
+    pub(crate) const fn detach(self) -> (Status, OnDetach) {
+        let owed = if self.has(DONE) { OnDetach::DropOutput } else { OnDetach::DropWaker };
+        (Status(self.0 & !JOIN), owed)
     }
 }
 
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = [
-            (QUEUED, "queued"),
-            (RUNNING, "running"),
-            (DONE, "done"),
-            (ABORT, "abort"),
-            (JOIN, "join"),
-            (WAITING, "waiting"),
-        ];
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [(DONE, "done"), (ABORT, "abort"), (JOIN, "join")];
         let set: Vec<&str> =
             names.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name).collect();
-        write!(f, "{} x{}", set.join("|"), self.references())
+        f.write_str(&set.join("|"))
     }
 }
 
-/// The state as threads share it.
-///
-/// Every change both acquires and releases: what was written to the cell before one change is seen
-/// after the next, whoever makes it.
-pub(crate) struct State(AtomicUsize);
+/// Where a task is, as far as the run queue goes. A wake puts it there if it is `Waiting`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// Not in the run queue; it may be running.
+    Waiting,
+    /// In the run queue.
+    Queued,
+    /// Over: it is not queued again.
+    Over,
+}
 
-impl State {
-    pub(crate) const fn new(snapshot: Snapshot) -> State {
-        State(AtomicUsize::new(snapshot.0))
+/// What others than home know of a task and do to it: notes, and a count of references.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Remote(u32);
+
+/// A message that the task is woken is on its way home.
+const WOKEN: u32 = 1;
+/// That message, or one before it, says to abort the task.
+const ABORTED: u32 = 1 << 1;
+/// A message with a joiner's waker is on its way home.
+const JOINING: u32 = 1 << 2;
+/// The count here is the only one.
+const MERGED: u32 = 1 << 3;
+/// One reference.
+const REFERENCE: u32 = 1 << 4;
+
+/// What a wake or an abort from elsewhere owes.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnRemoteWake {
+    /// Send a message home, with a reference.
+    Send,
+    /// Nothing: one is on its way.
+    Nothing,
+}
+
+/// What giving up a reference elsewhere owes.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnRelease {
+    /// Nothing.
+    Nothing,
+    /// That was the last: free the cell.
+    Free,
+    /// It was not given up, since home counts it: send it there.
+    SendHome,
+}
+
+impl Remote {
+    /// A new task, whose references are all counted at home.
+    pub(crate) const NEW: Remote = Remote(0);
+
+    pub(super) const fn from_bits(bits: u32) -> Remote {
+        Remote(bits)
     }
 
-    pub(crate) fn load(&self) -> Snapshot {
-        Snapshot(self.0.load(Ordering::Acquire))
+    pub(super) const fn bits(self) -> u32 {
+        self.0
     }
 
-    /// Takes one step, atomically.
-    ///
-    /// A step that changes nothing is written all the same. A wake that finds the task queued must
-    /// publish what its caller wrote before it, or the poll to come may miss that: a plain load
-    /// could even be answered from before the task last ran.
-    #[inline]
-    pub(crate) fn step<R>(&self, step: impl Fn(Snapshot) -> (Snapshot, R)) -> R {
-        let mut now = self.0.load(Ordering::Acquire);
-        loop {
-            let (next, result) = step(Snapshot(now));
-            match self.0.compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return result,
-                Err(changed) => now = changed,
-            }
-        }
+    pub(crate) const fn references(self) -> u32 {
+        self.0 / REFERENCE
+    }
+
+    pub(crate) const fn is_merged(self) -> bool {
+        self.0 & MERGED != 0
     }
 
     /// One reference more.
     ///
-    /// The count has 58 bits: it can't be filled by forgetting references within a lifetime.
-    #[inline]
-    pub(crate) fn share(&self) {
-        self.0.fetch_add(REFERENCE, Ordering::AcqRel);
+    /// # Panics
+    /// At 2^27 references, which only forgotten ones can come to.
+    pub(crate) const fn share(self) -> Remote {
+        assert!(self.references() < 1 << 27, "a task's references are forgotten without end");
+        Remote(self.0 + REFERENCE)
     }
 
-    /// One reference fewer; true if it was the last.
-    #[inline]
-    pub(crate) fn release(&self) -> bool {
-        let before = Snapshot(self.0.fetch_sub(REFERENCE, Ordering::AcqRel));
-        before.release().1
+    /// One reference fewer; by others than home, or once the counts are merged.
+    pub(crate) const fn release(self) -> (Remote, OnRelease) {
+        if self.references() == 0 {
+            return (self, OnRelease::SendHome);
+        }
+        let next = Remote(self.0 - REFERENCE);
+        if next.references() == 0 && next.is_merged() {
+            (next, OnRelease::Free)
+        } else {
+            (next, OnRelease::Nothing)
+        }
+    }
+
+    /// Home counts no reference any more, or cannot: its last `references` are added. True if
+    /// there are none at all now.
+    pub(crate) const fn merge(self, references: u32) -> (Remote, bool) {
+        let next = Remote((self.0 + references * REFERENCE) | MERGED);
+        (next, next.references() == 0)
+    }
+
+    /// A wake by others than home, who give up their reference: to the message, if there is one.
+    pub(crate) const fn wake(self) -> (Remote, OnRemoteWake) {
+        let what = if self.0 & WOKEN == 0 { OnRemoteWake::Send } else { OnRemoteWake::Nothing };
+        (Remote(self.0 | WOKEN), what)
+    }
+
+    /// A wake by others than home, who keep their reference: the message has one of its own.
+    pub(crate) const fn wake_by_ref(self) -> (Remote, OnRemoteWake) {
+        match self.wake() {
+            (next, OnRemoteWake::Send) => (next.share(), OnRemoteWake::Send),
+            nothing => nothing,
+        }
+    }
+
+    /// A wake, by reference, that says to abort.
+    pub(crate) const fn abort(self) -> (Remote, OnRemoteWake) {
+        Remote(self.0 | ABORTED).wake_by_ref()
+    }
+
+    /// The message has arrived; true if the task is to be aborted. What comes after is a message
+    /// of its own.
+    pub(crate) const fn arrive(self) -> (Remote, bool) {
+        (Remote(self.0 & !WOKEN), self.0 & ABORTED != 0)
+    }
+
+    /// A joiner elsewhere has a waker to leave; true if an earlier one may still be on its way.
+    pub(crate) const fn join(self) -> (Remote, bool) {
+        (Remote(self.0 | JOINING), self.0 & JOINING != 0)
+    }
+
+    /// A joiner's waker has arrived.
+    pub(crate) const fn arrive_join(self) -> (Remote, ()) {
+        (Remote(self.0 & !JOINING), ())
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names =
+            [(WOKEN, "woken"), (ABORTED, "aborted"), (JOINING, "joining"), (MERGED, "merged")];
+        let set: Vec<&str> =
+            names.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| *name).collect();
+        write!(f, "{} x{}", set.join("|"), self.references())
     }
 }

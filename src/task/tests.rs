@@ -1,4 +1,1 @@
-mod canaries;
-mod cell;
-mod walk;
-mod world;
+

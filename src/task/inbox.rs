@@ -1,4 +1,4 @@
-//! The inbox: where wakes from other threads and other runtimes arrive.
+//! The inbox: where messages from other threads and other runtimes arrive.
 //!
 //! ```text
 //!               notify                        notify: unpark!
@@ -12,9 +12,13 @@
 #[cfg(test)]
 mod tests;
 
-use crate::task::Task;
+use super::cell::Task;
+use super::state::Remote;
+use crate::contain::contain;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 /// What the runtime's thread is at, or is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,16 +68,28 @@ impl Parking {
     }
 }
 
+/// What others have for a home. Each comes with a reference.
+pub(super) enum Message {
+    /// The task is woken, or aborted.
+    Woken(Task),
+    /// The reference was counted at home.
+    Released(Task),
+    /// The join handle is gone.
+    Detached(Task),
+    /// The join handle waits.
+    Joining(Task, Waker),
+}
+
 pub(crate) struct Inbox {
     /// A [`Parking`].
     state: AtomicU8,
-    tasks: Mutex<Tasks>,
+    messages: Mutex<Messages>,
     unpark: Box<dyn Fn() + Send + Sync>,
 }
 
-struct Tasks {
-    list: Vec<Task>,
-    /// The runtime is gone.
+struct Messages {
+    list: Vec<Message>,
+    /// Home is gone.
     closed: bool,
 }
 
@@ -81,14 +97,14 @@ impl Inbox {
     pub(super) fn new(unpark: Box<dyn Fn() + Send + Sync>) -> Inbox {
         Inbox {
             state: AtomicU8::new(Parking::Awake as u8),
-            tasks: Mutex::new(Tasks { list: Vec::new(), closed: false }),
+            messages: Mutex::new(Messages { list: Vec::new(), closed: false }),
             unpark,
         }
     }
 
     /// Nothing that can panic runs under the lock.
-    fn lock(&self) -> MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Messages> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one step, atomically. It is written also if it changes nothing: who notifies an inbox
@@ -105,15 +121,39 @@ impl Inbox {
         }
     }
 
-    /// Adds a task and sees to it that the runtime finds it.
-    pub(super) fn push(&self, task: Task) -> Result<(), Task> {
-        let mut tasks = self.lock();
-        if tasks.closed {
-            return Err(task);
+    /// Adds a message and sees to it that home finds it.
+    pub(super) fn push(&self, message: Message) -> Result<(), Message> {
+        let mut messages = self.lock();
+        if messages.closed {
+            return Err(message);
         }
-        tasks.list.push(task);
-        drop(tasks);
+        messages.list.push(message);
+        drop(messages);
         self.notify();
+        Ok(())
+    }
+
+    /// The same for a joiner's waker, which takes the place of an earlier one of the same handle:
+    /// however often that is polled, at most one is under way.
+    pub(super) fn push_joining(&self, message: Message) -> Result<(), Message> {
+        let Message::Joining(task, _) = &message else { return self.push(message) };
+        let header = task.as_ptr();
+        if !task.header().step(Remote::join) {
+            return self.push(message);
+        }
+        let mut messages = self.lock();
+        let earlier =
+            messages.list.iter_mut().rev().find(
+                |other| matches!(other, Message::Joining(task, _) if task.as_ptr() == header),
+            );
+        let Some(earlier) = earlier else {
+            drop(messages);
+            return self.push(message);
+        };
+        let earlier = std::mem::replace(earlier, message);
+        drop(messages);
+        // A waker is foreign code: it goes once the lock is free.
+        contain(|| drop(earlier));
         Ok(())
     }
 
@@ -125,30 +165,31 @@ impl Inbox {
     }
 
     #[inline]
-    pub(super) fn is_notified(&self) -> bool {
+    pub(crate) fn is_notified(&self) -> bool {
         self.state.load(Ordering::Acquire) == Parking::Notified as u8
     }
 
-    /// What arrived. The state is reset first: what comes after that notifies anew.
-    pub(super) fn take(&self) -> Vec<Task> {
+    /// Adds what arrived to `arrived`. The state is reset first: what comes after that notifies
+    /// anew.
+    pub(super) fn take(&self, arrived: &mut VecDeque<Message>) {
         self.step(Parking::take);
-        std::mem::take(&mut self.lock().list)
+        arrived.extend(self.lock().list.drain(..));
     }
 
     /// From awake to parked; false if notified.
-    pub(super) fn park(&self) -> bool {
+    pub(crate) fn park(&self) -> bool {
         self.step(Parking::park)
     }
 
     /// From parked to awake; a notification stays.
-    pub(super) fn unpark(&self) {
+    pub(crate) fn unpark(&self) {
         self.step(Parking::unpark);
     }
 
-    /// Refuses tasks from now on; false, and nothing is changed, if some are waiting.
+    /// Refuses messages from now on; false, and nothing is changed, if some are there.
     pub(super) fn close(&self) -> bool {
-        let mut tasks = self.lock();
-        tasks.closed = tasks.list.is_empty();
-        tasks.closed
+        let mut messages = self.lock();
+        messages.closed = messages.list.is_empty();
+        messages.closed
     }
 }

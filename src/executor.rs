@@ -1,0 +1,114 @@
+//! The executor: runs the tasks of one home in batches, and goes to wait when none is queued.
+//!
+//! The executor knows no reactor. Whoever waits for it calls [`Executor::prepare_to_park`] first,
+//! and is woken through the `unpark` function given to [`Executor::new`].
+
+use crate::task::{AtHome, Home, JoinHandle, Shared};
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Polls in one batch, before the runtime looks at the kernel again.
+pub(crate) const BATCH_MAX: usize = 128;
+
+pub(crate) struct Executor {
+    home: Home,
+}
+
+/// Spawns a task on the executor whose turn it is on this thread; None, and the future is gone, if
+/// there is none.
+#[inline]
+pub(crate) fn spawn<F: Future + 'static>(
+    future: F,
+    spawned_at: &'static Location<'static>,
+) -> Option<JoinHandle<F::Output>> {
+    AtHome::current(|home| home.spawn(future, spawned_at))
+}
+
+/// Whether an executor has its turn on this thread.
+pub(crate) fn is_in_turn() -> bool {
+    AtHome::current(|_| ()).is_some()
+}
+
+impl Executor {
+    /// `unpark` ends the wait that a successful [`Executor::prepare_to_park`] announced, from any
+    /// thread.
+    pub(crate) fn new(unpark: impl Fn() + Send + Sync + 'static) -> Executor {
+        Executor { home: Home::new(unpark) }
+    }
+
+    /// Makes it this thread's turn of this executor, as long as `turn` runs.
+    pub(crate) fn enter<R>(&self, turn: impl FnOnce() -> R) -> R {
+        self.home.enter(|_| turn())
+    }
+
+    /// Spawns a task; it is first polled in a batch to come.
+    pub(crate) fn spawn<F: Future + 'static>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
+        self.home.here().spawn(future, spawned_at)
+    }
+
+    /// How many tasks are not over.
+    pub(crate) fn task_count(&self) -> usize {
+        self.home.here().task_count()
+    }
+
+    /// Whether a task is to be polled, as far as this thread knows.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        let home = self.home.here();
+        home.has_queued() || home.has_messages()
+    }
+
+    /// Polls what is queued, and what is queued meanwhile, up to `polls_max` times in all; returns
+    /// how many that were.
+    #[inline]
+    pub(crate) fn run(&self, polls_max: usize) -> usize {
+        self.receive().run(polls_max, false)
+    }
+
+    /// Polls what is queued now, each task once, up to [`BATCH_MAX`].
+    pub(crate) fn run_batch(&self) -> usize {
+        self.receive().run(BATCH_MAX, true)
+    }
+
+    #[inline]
+    fn receive(&self) -> AtHome<'_> {
+        let home = self.home.here();
+        if home.has_messages() {
+            home.receive();
+        }
+        home
+    }
+
+    /// Announces a wait: from now on a wake from elsewhere unparks. False if there is something to
+    /// do already; then there is nothing to undo.
+    pub(crate) fn prepare_to_park(&self) -> bool {
+        !self.home.here().has_queued() && self.home.shared().inbox().park()
+    }
+
+    /// Ends what [`Executor::prepare_to_park`] began.
+    pub(crate) fn unpark(&self) {
+        self.home.shared().inbox().unpark();
+    }
+
+    /// What wakes the runtime without naming a task.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.home.shared()
+    }
+
+    /// Ends every task without polling it again, also those that are spawned by the drops of
+    /// others, in a turn.
+    pub(crate) fn end_tasks(&self) {
+        self.home.here().end_tasks();
+    }
+
+    /// Ends what is there, and refuses wakes and tasks from then on; false if something came in
+    /// between. In nobody's turn.
+    pub(crate) fn close(&self) -> bool {
+        self.home.close()
+    }
+}

@@ -1,0 +1,203 @@
+//! What is the same for every task, and the counting of references.
+#![expect(unsafe_code, reason = "ends cells when their last reference goes")]
+
+use super::Id;
+use super::cell::{Task, Vtable};
+use super::home::{AtHome, Shared};
+use super::inbox::Message;
+use super::queue::{Links, Next};
+use super::state::{OnRelease, Place, Remote, Status};
+use std::cell::Cell;
+use std::mem;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+
+/// References that home counts at most; more are counted in the remote word.
+const LOCAL_MAX: u32 = 1 << 27;
+
+/// What every task has, before its future.
+///
+/// `Cell`s are home's alone, and so is writing to `local` and `status`, which are atomic since
+/// others read the status at any time, and both after home is gone. `remote` is everyone's; the
+/// rest is never written to while there is more than one reference.
+pub(super) struct Header {
+    /// The references that home counts; 0 once the counts are merged.
+    pub(super) local: AtomicU32,
+    /// A [`Remote`].
+    pub(super) remote: AtomicU32,
+    /// A [`Status`].
+    pub(super) status: AtomicU8,
+    pub(super) place: Cell<Place>,
+    /// Among home's tasks that are not over.
+    pub(super) links: Links,
+    pub(super) vtable: &'static Vtable,
+    /// The home. The block of memory owns a reference to it, also while no task lives in it.
+    pub(super) home: NonNull<Shared>,
+    pub(super) id: Id,
+    pub(super) spawned_at: &'static Location<'static>,
+    /// The next in the run queue, if it is in there.
+    pub(super) next: Next,
+    /// Whom to wake at the end.
+    pub(super) join_waker: Cell<Option<Waker>>,
+}
+
+/// Held by who merges the counts of a task whose home is gone.
+static MERGING: Mutex<()> = Mutex::new(());
+
+impl Header {
+    pub(super) fn status(&self) -> Status {
+        // What was done before the task was over is seen by who sees it over.
+        Status::from_bits(self.status.load(Ordering::Acquire))
+    }
+
+    /// At home: what nobody else writes is read without ordering.
+    #[inline]
+    pub(super) fn status_at_home(&self) -> Status {
+        Status::from_bits(self.status.load(Ordering::Relaxed))
+    }
+
+    /// At home.
+    #[inline]
+    pub(super) fn set_status(&self, status: Status) {
+        self.status.store(status.bits(), Ordering::Release);
+    }
+
+    /// Takes one step on the remote word, atomically.
+    ///
+    /// A step that changes nothing is written all the same. A wake that finds a message under way
+    /// must publish what its caller wrote before it, or the poll to come may miss that: a plain
+    /// load could even be answered from before the message arrived.
+    pub(super) fn step<R>(&self, step: impl Fn(Remote) -> (Remote, R)) -> R {
+        let mut now = self.remote.load(Ordering::Acquire);
+        loop {
+            let (next, result) = step(Remote::from_bits(now));
+            let next = next.bits();
+            match self.remote.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return result,
+                Err(changed) => now = changed,
+            }
+        }
+    }
+
+    /// One reference more.
+    #[inline]
+    pub(super) fn share(&self) {
+        if AtHome::of(self).is_some() {
+            let local = self.local.load(Ordering::Relaxed);
+            // Neither merged, nor as many as there may be.
+            if local.wrapping_sub(1) < LOCAL_MAX - 1 {
+                self.local.store(local + 1, Ordering::Relaxed);
+                return;
+            }
+        }
+        self.share_remote();
+    }
+
+    #[cold]
+    fn share_remote(&self) {
+        self.step(|remote| (remote.share(), ()));
+    }
+
+    /// One reference fewer.
+    ///
+    /// # Safety
+    /// `header` is that of a live cell, and the caller owns a reference and gives it up.
+    #[inline]
+    pub(super) unsafe fn release(header: NonNull<Header>) {
+        // SAFETY: the caller's reference keeps the cell live.
+        match AtHome::of(unsafe { header.as_ref() }) {
+            // SAFETY: the caller's promise.
+            Some(home) => unsafe { Header::release_at(home, header) },
+            // SAFETY: the caller's promise.
+            None => unsafe { Header::release_remote(header) },
+        }
+    }
+
+    /// The same at the task's home.
+    ///
+    /// # Safety
+    /// As [`Header::release`].
+    #[inline]
+    pub(super) unsafe fn release_at(home: AtHome<'_>, header: NonNull<Header>) {
+        // SAFETY: the caller's reference keeps the cell live.
+        let this = unsafe { header.as_ref() };
+        let local = this.local.load(Ordering::Relaxed);
+        if local > 1 {
+            this.local.store(local - 1, Ordering::Relaxed);
+            return;
+        }
+        // Without an atomic instruction: the head of `state` says why the past is enough.
+        let remote = Remote::from_bits(this.remote.load(Ordering::Acquire));
+        if local == 1 && remote.references() == 0 {
+            // SAFETY: that was the last reference.
+            unsafe { home.free(header) };
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { Header::release_shared(home, header, local == 1) };
+        }
+    }
+
+    /// At home, with references that others count.
+    ///
+    /// # Safety
+    /// As [`Header::release`], at home.
+    #[cold]
+    unsafe fn release_shared(home: AtHome<'_>, header: NonNull<Header>, counted: bool) {
+        // SAFETY: the caller's reference keeps the cell live.
+        let this = unsafe { header.as_ref() };
+        let last = if counted {
+            this.local.store(0, Ordering::Relaxed);
+            this.step(|remote| remote.merge(0))
+        } else {
+            this.step(Remote::release) == OnRelease::Free
+        };
+        if last {
+            // SAFETY: that was the last reference.
+            unsafe { home.free(header) };
+        }
+    }
+
+    /// Elsewhere than at home.
+    ///
+    /// # Safety
+    /// As [`Header::release`].
+    #[cold]
+    unsafe fn release_remote(header: NonNull<Header>) {
+        // SAFETY: the caller's reference keeps the cell live.
+        let this = unsafe { header.as_ref() };
+        match this.step(Remote::release) {
+            OnRelease::Nothing => {}
+            // SAFETY: that was the last reference.
+            OnRelease::Free => unsafe { Shared::free(header) },
+            OnRelease::SendHome => {
+                // SAFETY: the caller gives up a reference, which goes with the message.
+                let task = unsafe { Task::from_header(header) };
+                let home = Shared::of(&task);
+                if let Err(message) = home.inbox().push(Message::Released(task)) {
+                    // Home is gone, and counts no more. The reference is still the caller's.
+                    mem::forget(message);
+                    this.merge();
+                    if this.step(Remote::release) == OnRelease::Free {
+                        // SAFETY: that was the last reference.
+                        unsafe { Shared::free(header) };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds home's count to the remote one, in its place: home is gone.
+    fn merge(&self) {
+        let _merging = MERGING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Remote::from_bits(self.remote.load(Ordering::Acquire)).is_merged() {
+            // Who found the inbox closed sees all that home did before it closed it.
+            let local = self.local.swap(0, Ordering::Relaxed);
+            // Not zero: the caller's reference is among them.
+            let _last = self.step(|remote| remote.merge(local));
+        }
+    }
+}

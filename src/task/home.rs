@@ -1,0 +1,454 @@
+//! The home of tasks: what runs them, on one thread, and how others reach it.
+//!
+//! ```text
+//!   wake, at home -------------------> queue ----> run: each task once a batch
+//!                                        ^
+//!   wake, abort, release ... ---> inbox -'
+//!   from anywhere else              `--> unpark, if home is parked
+//! ```
+//!
+//! *At home* is where [`HOME`] points to a task's home: on the home's own thread, while that has
+//! its turn. There all that is only home's is touched without atomics or locks; [`AtHome`] is the
+//! proof. Everybody else, also on the same thread, sends messages.
+#![expect(unsafe_code, reason = "owns the cells of all tasks that are not over")]
+
+use super::cell::{Cell as TaskCell, Task};
+use super::header::Header;
+use super::inbox::{Inbox, Message};
+use super::join::JoinHandle;
+use super::pool::{self, Block, Pool};
+use super::queue::{Links, Queue, Ring};
+use super::state::{OnComplete, OnRun, Place, Remote, Status};
+use super::{Id, waker};
+use crate::budget;
+use crate::contain::contain;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Context;
+
+thread_local! {
+    /// The home whose turn it is on this thread; null outside of turns.
+    static HOME: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+}
+
+/// Task names are given out once in a process, to a home so many at a time.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+const IDS: u64 = 1024;
+
+/// References to a new task: home's own, until it is over, and the join handle's.
+const FIRST_REFERENCES: u32 = 2;
+
+/// What everybody may reach of a home, and what is its own.
+pub(crate) struct Shared {
+    inbox: Inbox,
+    local: Local,
+}
+
+// SAFETY: `inbox` is for every thread; `local` is private, and reached through `AtHome` only, which
+// is made where `HOME` says so, or from a `Home`: both are on the one thread that has the `Home`.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+/// What belongs to the home's thread. Nothing in it is borrowed while foreign code runs.
+pub(super) struct Local {
+    /// Tasks that are queued by their place. Home has a reference to each, so that the queue needs
+    /// none.
+    queue: Queue,
+    /// The tasks that are not over. Home has a reference to each of these as well.
+    tasks: Ring,
+    task_count: Cell<usize>,
+    /// Messages that are taken out of the inbox, in their order.
+    pub(super) arrived: RefCell<VecDeque<Message>>,
+    pool: Pool,
+    next_id: Cell<u64>,
+    ids_end: Cell<u64>,
+    /// No task is taken in any more.
+    closed: Cell<bool>,
+}
+
+/// The right to run the tasks of one home. There is one for each, and it stays on its thread.
+pub(crate) struct Home {
+    shared: Arc<Shared>,
+    /// Not `Send`: futures that are not either are polled and dropped where this is.
+    stays: PhantomData<*const ()>,
+}
+
+impl Home {
+    /// `unpark` ends the wait that a successful park announced, from any thread.
+    pub(crate) fn new(unpark: impl Fn() + Send + Sync + 'static) -> Home {
+        let local = Local {
+            queue: Queue::new(),
+            tasks: Ring::new(),
+            task_count: Cell::new(0),
+            arrived: RefCell::new(VecDeque::new()),
+            pool: Pool::new(),
+            next_id: Cell::new(0),
+            ids_end: Cell::new(0),
+            closed: Cell::new(false),
+        };
+        let inbox = Inbox::new(Box::new(unpark));
+        let home = Home { shared: Arc::new(Shared { inbox, local }), stays: PhantomData };
+        home.shared.local.tasks.close();
+        home
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// This home, for whoever has it: that is on its thread.
+    #[inline]
+    pub(crate) fn here(&self) -> AtHome<'_> {
+        // SAFETY: an `Arc`'s pointer is not null.
+        let home = unsafe { NonNull::new_unchecked(Arc::as_ptr(&self.shared).cast_mut()) };
+        AtHome { home, lives: PhantomData }
+    }
+
+    /// Makes it this thread's turn of this home, as long as `turn` runs.
+    pub(crate) fn enter<R>(&self, turn: impl FnOnce(AtHome<'_>) -> R) -> R {
+        let _entered = Entered(HOME.replace(Arc::as_ptr(&self.shared)));
+        turn(self.here())
+    }
+
+    /// Ends all tasks, as [`AtHome::end_tasks`], and refuses messages from then on; false, and
+    /// nothing is refused, if some have arrived meanwhile.
+    ///
+    /// It is nobody's turn then: what is dropped from now on is dropped as anywhere else.
+    pub(crate) fn close(&self) -> bool {
+        self.enter(|home| home.end_tasks());
+        if !self.shared.inbox.close() {
+            return false;
+        }
+        let here = self.here();
+        here.local().closed.set(true);
+        while let Some(block) = here.local().pool.take_any() {
+            // SAFETY: a block of the pool's is nobody else's.
+            unsafe { Shared::free(block) };
+        }
+        true
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A pool's blocks refer to this.
+        while !self.here().local().closed.get() && !self.close() {}
+    }
+}
+
+/// Ends a turn when dropped, also when a panic passes.
+struct Entered(*const Shared);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        HOME.set(self.0);
+        if self.0.is_null() {
+            budget::lift();
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Whether this thread is in a turn of that home.
+    #[inline]
+    pub(super) fn is_current(home: NonNull<Shared>) -> bool {
+        ptr::eq(HOME.get(), home.as_ptr())
+    }
+
+    /// Whether this thread is in a turn of this home.
+    pub(crate) fn is_here(&self) -> bool {
+        ptr::eq(HOME.get(), self)
+    }
+
+    /// A task's home.
+    pub(super) fn of(task: &Task) -> Arc<Shared> {
+        let home = task.header().home.as_ptr();
+        // SAFETY: the pointer is an `Arc`'s, to which the task's block owns a reference.
+        unsafe { Arc::increment_strong_count(home) };
+        // SAFETY: as above; this is the reference that was just counted.
+        unsafe { Arc::from_raw(home) }
+    }
+
+    /// Frees the cell of a task that is over, or a free block.
+    ///
+    /// # Safety
+    /// There is no reference to it.
+    #[cold]
+    pub(super) unsafe fn free(header: NonNull<Header>) {
+        // SAFETY: the caller's promise: it is still there, and nobody else's.
+        let this = unsafe { header.as_ref() };
+        let (block, home) = (&this.vtable.block, this.home);
+        // SAFETY: no part of it needs a drop any more: neither future, output nor join waker is
+        // left once a task is over and its join handle gone.
+        unsafe { pool::free(header, block) };
+        // SAFETY: the block's reference to its home.
+        drop(unsafe { Arc::from_raw(home.as_ptr()) });
+    }
+}
+
+/// The proof of being at home, and what can be done there.
+#[derive(Clone, Copy)]
+pub(crate) struct AtHome<'a> {
+    /// An `Arc`'s, which lives for `'a` at least.
+    home: NonNull<Shared>,
+    lives: PhantomData<&'a Shared>,
+}
+
+impl<'a> AtHome<'a> {
+    /// Calls `with` at home, if this is one.
+    #[inline]
+    pub(crate) fn current<R>(with: impl FnOnce(AtHome<'_>) -> R) -> Option<R> {
+        let home = NonNull::new(HOME.get().cast_mut())?;
+        // Whoever entered it holds it until after this.
+        Some(with(AtHome { home, lives: PhantomData }))
+    }
+
+    /// The home of a task, if this is it.
+    #[inline]
+    pub(super) fn of(header: &'a Header) -> Option<AtHome<'a>> {
+        Shared::is_current(header.home).then_some(AtHome { home: header.home, lives: PhantomData })
+    }
+
+    #[inline]
+    pub(super) fn local(self) -> &'a Local {
+        // SAFETY: it lives for `'a`, and this is its thread.
+        &unsafe { self.home.as_ref() }.local
+    }
+
+    #[inline]
+    pub(crate) fn inbox(self) -> &'a Inbox {
+        // SAFETY: it lives for `'a`.
+        &unsafe { self.home.as_ref() }.inbox
+    }
+
+    /// Spawns a task; it is run in a batch to come.
+    #[inline]
+    pub(crate) fn spawn<F: Future + 'static>(
+        self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
+        let header = self.block(&TaskCell::<F>::VTABLE.block);
+        let first = Header {
+            local: AtomicU32::new(FIRST_REFERENCES),
+            remote: AtomicU32::new(Remote::NEW.bits()),
+            status: AtomicU8::new(Status::NEW.bits()),
+            place: Cell::new(Place::Queued),
+            links: Links::new(),
+            vtable: &TaskCell::<F>::VTABLE,
+            home: self.home,
+            id: self.id(),
+            spawned_at,
+            next: Cell::new(None),
+            join_waker: Cell::new(None),
+        };
+        // SAFETY: the block is ours, and for this layout.
+        unsafe { TaskCell::write(header, first, future) };
+        // SAFETY: one of the two references that the header counts.
+        let handle = JoinHandle::new(unsafe { Task::from_header(header) });
+        let local = self.local();
+        // SAFETY: a live cell, to which home keeps a reference until it is over.
+        unsafe { local.tasks.insert(header) };
+        local.task_count.set(local.task_count.get() + 1);
+        // SAFETY: as above.
+        unsafe { local.queue.push(header) };
+        handle
+    }
+
+    /// A block for a cell, with a reference to this home.
+    #[inline]
+    fn block(self, block: &Block) -> NonNull<Header> {
+        self.local().pool.take(block).unwrap_or_else(|| {
+            // SAFETY: the pointer is an `Arc`'s, which lives.
+            unsafe { Arc::increment_strong_count(self.home.as_ptr()) };
+            pool::allocate(block)
+        })
+    }
+
+    /// Frees the cell of a task that is over; the block is kept for another.
+    ///
+    /// # Safety
+    /// There is no reference to it, and it is of this home.
+    #[inline]
+    pub(super) unsafe fn free(self, header: NonNull<Header>) {
+        // SAFETY: the block is nobody else's.
+        if !unsafe { self.local().pool.put(header) } {
+            // SAFETY: the caller's promise.
+            unsafe { Shared::free(header) };
+        }
+    }
+
+    #[inline]
+    fn id(self) -> Id {
+        let local = self.local();
+        if local.next_id.get() == local.ids_end.get() {
+            let first = NEXT_ID.fetch_add(IDS, Ordering::Relaxed);
+            local.next_id.set(first);
+            local.ids_end.set(first + IDS);
+        }
+        Id(local.next_id.replace(local.next_id.get() + 1))
+    }
+
+    /// How many tasks are not over.
+    pub(crate) fn task_count(self) -> usize {
+        self.local().task_count.get()
+    }
+
+    /// Whether a task is in the run queue.
+    #[inline]
+    pub(crate) fn has_queued(self) -> bool {
+        !self.local().queue.is_empty()
+    }
+
+    /// # Safety
+    /// A live cell of this home's.
+    #[inline]
+    pub(super) unsafe fn wake(self, header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { header.as_ref() };
+        if this.place.get() == Place::Waiting {
+            this.place.set(Place::Queued);
+            // SAFETY: not over, so home has a reference to it; and it was not in the queue.
+            unsafe { self.local().queue.push(header) };
+        }
+    }
+
+    /// # Safety
+    /// A live cell of this home's.
+    pub(super) unsafe fn abort(self, header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { header.as_ref() };
+        this.set_status(this.status_at_home().abort());
+        // SAFETY: the caller's promise.
+        unsafe { self.wake(header) };
+    }
+
+    /// Runs up to `polls_max` tasks of the queue, also those that are queued meanwhile, unless
+    /// only those that are there now; how many there were.
+    #[inline]
+    pub(crate) fn run(self, polls_max: usize, only_now: bool) -> usize {
+        let last = if only_now { self.local().queue.last() } else { None };
+        let mut left = polls_max;
+        while left > 0 {
+            let Some(header) = self.local().queue.pop() else { break };
+            left -= 1;
+            // SAFETY: it was just taken out of the queue.
+            unsafe { self.run_one(header) };
+            if only_now && last == Some(header) {
+                break;
+            }
+        }
+        polls_max - left
+    }
+
+    /// # Safety
+    /// It was just taken out of the queue.
+    #[inline]
+    unsafe fn run_one(self, header: NonNull<Header>) {
+        budget::renew();
+        // SAFETY: home has a reference to it, until `complete`.
+        let this = unsafe { header.as_ref() };
+        let what = this.status_at_home().run();
+        if what != OnRun::Poll {
+            // SAFETY: the caller's promise.
+            return unsafe { self.end_or_release(header, what) };
+        }
+        this.place.set(Place::Waiting);
+        // SAFETY: the cell stays live until `complete`.
+        let waker = unsafe { waker::borrowed(header) };
+        // SAFETY: at home, and `run` gave the right to poll.
+        if unsafe { (this.vtable.poll)(header, &mut Context::from_waker(&waker)) } {
+            // SAFETY: the output is in place.
+            unsafe { self.complete(header) };
+        }
+    }
+
+    /// # Safety
+    /// It was just taken out of the queue.
+    #[cold]
+    unsafe fn end_or_release(self, header: NonNull<Header>, what: OnRun) {
+        if what == OnRun::Release {
+            // SAFETY: home's reference, which `complete` left to this.
+            unsafe { Header::release_at(self, header) };
+        } else {
+            // SAFETY: in `tasks`, not polled, and not in the queue.
+            unsafe { self.end(header) };
+        }
+    }
+
+    /// Drops the future of a task that is in `tasks`, and neither polled nor in the queue.
+    ///
+    /// # Safety
+    /// As said.
+    unsafe fn end(self, header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { header.as_ref() };
+        this.place.set(Place::Waiting);
+        // SAFETY: the future is home's.
+        unsafe { (this.vtable.cancel)(header) };
+        // SAFETY: the output is in place.
+        unsafe { self.complete(header) };
+    }
+
+    /// The task is over: its joiner is told, and home forgets it.
+    ///
+    /// # Safety
+    /// A live cell in `tasks`, with its output in place.
+    #[inline]
+    unsafe fn complete(self, header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { header.as_ref() };
+        let local = self.local();
+        // SAFETY: it is in `tasks`.
+        unsafe { Ring::remove(header) };
+        local.task_count.set(local.task_count.get() - 1);
+        let was = this.place.replace(Place::Over);
+        let (next, owed) = this.status_at_home().complete();
+        this.set_status(next);
+        match owed {
+            OnComplete::Wake => {
+                if let Some(waker) = this.join_waker.take() {
+                    contain(|| waker.wake());
+                }
+            }
+            // SAFETY: without a join handle the output is home's.
+            OnComplete::DropOutput => unsafe { (this.vtable.drop_output)(header) },
+        }
+        // If its own poll woke it, it leaves the queue at its turn.
+        if was != Place::Queued {
+            // SAFETY: home's reference, and it is not in the queue.
+            unsafe { Header::release_at(self, header) };
+        }
+    }
+
+    /// Ends every task without polling it again, also those that are spawned by the drops of
+    /// others, and takes in what has arrived. Not from inside a task's poll.
+    pub(crate) fn end_tasks(self) {
+        let local = self.local();
+        loop {
+            self.receive();
+            if let Some(header) = local.queue.pop() {
+                // SAFETY: home has a reference to what was in its queue.
+                let status = unsafe { header.as_ref() }.status_at_home();
+                // SAFETY: it was just taken out of the queue.
+                unsafe { self.end_or_release(header, status.abort().run()) };
+            } else if let Some(header) = local.tasks.last() {
+                // SAFETY: in `tasks`, and not in the queue, which is empty.
+                unsafe { self.end(header) };
+            } else {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a home does with the messages that others send it, and with the same news at home.
+#![expect(unsafe_code, reason = "owns outputs that nobody claims")]
+
+use super::cell::Task;
+use super::header::Header;
+use super::home::AtHome;
+use super::inbox::Message;
+use super::state::{OnDetach, Remote};
+use crate::contain::contain;
+use std::task::Waker;
+
+impl AtHome<'_> {
+    /// Takes in what has arrived in the inbox.
+    #[cold]
+    pub(crate) fn receive(self) {
+        let arrived = &self.local().arrived;
+        self.inbox().take(&mut arrived.borrow_mut());
+        loop {
+            // Not in the loop's head, where the borrow would last as long as its body.
+            let message = arrived.borrow_mut().pop_front();
+            let Some(message) = message else { return };
+            self.receive_one(message);
+        }
+    }
+
+    fn receive_one(self, message: Message) {
+        match message {
+            Message::Woken(task) => {
+                let header = task.as_ptr();
+                match task.header().step(Remote::arrive) {
+                    // SAFETY: the message's reference keeps the cell live.
+                    true => unsafe { self.abort(header) },
+                    // SAFETY: as above.
+                    false => unsafe { self.wake(header) },
+                }
+            }
+            Message::Released(task) => drop(task),
+            Message::Detached(task) => self.detach(&task),
+            Message::Joining(task, waker) => {
+                task.header().step(Remote::arrive_join);
+                self.join(&task, waker);
+            }
+        }
+    }
+
+    /// A joiner that found the task not over leaves its waker, or is woken at once.
+    fn join(self, task: &Task, waker: Waker) {
+        let header = task.header();
+        let status = header.status_at_home();
+        let unused = if status.is_done() {
+            contain(|| waker.wake());
+            None
+        } else if status.has_handle() {
+            header.join_waker.replace(Some(waker))
+        } else {
+            Some(waker)
+        };
+        contain(|| drop(unused));
+    }
+
+    /// Sees to it that a joiner at home is woken when the task ends, which is not over yet.
+    pub(super) fn leave_waker(self, header: &Header, waker: &Waker) {
+        if self.has_messages() {
+            // An older waker of the same handle may be under way, from when that was elsewhere.
+            self.receive();
+        }
+        let old = header.join_waker.take();
+        let (new, old) = match old {
+            Some(old) if old.will_wake(waker) => (old, None),
+            old => (waker.clone(), old),
+        };
+        header.join_waker.set(Some(new));
+        if old.is_some() {
+            contain(|| drop(old));
+        }
+    }
+
+    /// The join handle of a task is gone.
+    pub(super) fn detach(self, task: &Task) {
+        let header = task.header();
+        let (next, owed) = header.status_at_home().detach();
+        header.set_status(next);
+        match owed {
+            // SAFETY: the task is over, the handle is gone, and this is home.
+            OnDetach::DropOutput => unsafe { task.drop_output() },
+            OnDetach::DropWaker => {
+                let waker = header.join_waker.take();
+                if waker.is_some() {
+                    contain(|| drop(waker));
+                }
+            }
+        }
+    }
+
+    /// Whether something has arrived that was not yet taken in.
+    #[inline]
+    pub(crate) fn has_messages(self) -> bool {
+        self.inbox().is_notified() || !self.local().arrived.borrow().is_empty()
+    }
+}

@@ -1,0 +1,119 @@
+//! The waker of a task: its data is the header's address, and it owns one reference.
+#![expect(unsafe_code, reason = "a raw waker is made of raw pointers")]
+
+use super::cell::Task;
+use super::header::Header;
+use super::home::{AtHome, Shared};
+use super::inbox::Message;
+use super::state::{OnRemoteWake, Remote};
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
+
+/// A waker that does not own a reference.
+///
+/// # Safety
+/// `header` is that of a cell that stays live for as long as the waker is used.
+#[inline]
+pub(super) unsafe fn borrowed(header: NonNull<Header>) -> ManuallyDrop<Waker> {
+    let data = header.as_ptr().cast_const().cast();
+    // SAFETY: the functions of `WAKER` keep the contract of `RawWaker` for a header's pointer; no
+    // reference is dropped with the result, and the caller keeps the cell live.
+    ManuallyDrop::new(unsafe { Waker::new(data, &WAKER) })
+}
+
+/// # Safety
+/// `data` is that of a waker made here.
+#[inline]
+unsafe fn header_of(data: *const ()) -> NonNull<Header> {
+    // SAFETY: `borrowed` and `clone` make the data of a non-null pointer.
+    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: the contract of `RawWaker`.
+    let header = unsafe { header_of(data) };
+    // SAFETY: the waker keeps its cell live.
+    unsafe { header.as_ref() }.share();
+    RawWaker::new(data, &WAKER)
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the contract of `RawWaker`.
+    let header = unsafe { header_of(data) };
+    // SAFETY: the waker keeps its cell live.
+    match AtHome::of(unsafe { header.as_ref() }) {
+        // SAFETY: the waker keeps its cell live.
+        Some(home) => unsafe { home.wake(header) },
+        // SAFETY: the waker keeps its cell live.
+        None => unsafe { wake_remote(header) },
+    }
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: the contract of `RawWaker`.
+    let header = unsafe { header_of(data) };
+    // SAFETY: the waker keeps its cell live until its reference is given up below.
+    match AtHome::of(unsafe { header.as_ref() }) {
+        Some(home) => {
+            // SAFETY: the waker keeps its cell live.
+            unsafe { home.wake(header) };
+            // SAFETY: the waker's reference is given up.
+            unsafe { Header::release(header) };
+        }
+        // SAFETY: the waker's reference is given up.
+        None => send_wake(unsafe { Task::from_header(header) }),
+    }
+}
+
+unsafe fn release(data: *const ()) {
+    // SAFETY: the contract of `RawWaker`.
+    let header = unsafe { header_of(data) };
+    // SAFETY: the waker's reference is given up.
+    unsafe { Header::release(header) };
+}
+
+/// A wake from elsewhere, by reference.
+///
+/// # Safety
+/// `header` is that of a live cell.
+#[cold]
+unsafe fn wake_remote(header: NonNull<Header>) {
+    // SAFETY: the caller's promise.
+    let this = unsafe { header.as_ref() };
+    if !this.status().is_done() && this.step(Remote::wake_by_ref) == OnRemoteWake::Send {
+        // SAFETY: the step counted a reference for the message.
+        send(unsafe { Task::from_header(header) });
+    }
+}
+
+/// A wake from elsewhere, by value.
+#[cold]
+fn send_wake(task: Task) {
+    let header = task.header();
+    if !header.status().is_done() && header.step(Remote::wake) == OnRemoteWake::Send {
+        send(task);
+    }
+}
+
+fn send(task: Task) {
+    let home = Shared::of(&task);
+    // If it comes back its home is gone, and the task over.
+    drop(home.inbox().push(Message::Woken(task)));
+}
+
+impl Task {
+    /// Asks the task's home to drop the future.
+    pub(super) fn abort(&self) {
+        let header = self.header();
+        if let Some(home) = AtHome::of(header) {
+            // SAFETY: this reference keeps the cell live.
+            unsafe { home.abort(self.as_ptr()) };
+        } else if !header.status().is_done() && header.step(Remote::abort) == OnRemoteWake::Send {
+            // SAFETY: the step counted a reference for the message.
+            send(unsafe { Task::from_header(self.as_ptr()) });
+        }
+    }
+}
