@@ -35,11 +35,13 @@
 //! | [`Runtime`] | executor and reactor, joined |
 //! | [`time`], [`io`], [`net`], [`signal`], [`blocking`], [`future`] | what programs are written with |
 //! | [`sync`] | what tasks and threads share: channels, permits, notifications |
+//! | [`callback`] | an event loop that calls functions, on the same reactor |
 //! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
 //! | [`delay`] | the delayserver's service, and what its clients share |
 
 pub mod blocking;
 mod budget;
+pub mod callback;
 mod contain;
 pub mod delay;
 pub mod event;

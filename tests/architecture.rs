@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["sys"],
     &["reactor", "task", "executor"],
     &["instant", "runtime"],
-    &["future", "io", "time", "blocking", "signal", "net", "task_set", "sync"],
+    &["future", "io", "time", "blocking", "signal", "net", "task_set", "sync", "callback"],
     &["http"],
     &["delay"],
 ];

@@ -8,7 +8,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-const CLIENTS: [(&str, &str); 3] = [
+const CLIENTS: [(&str, &str); 4] = [
+    ("client-callbacks", env!("CARGO_BIN_EXE_client-callbacks")),
     ("client-threads", env!("CARGO_BIN_EXE_client-threads")),
     ("client-async", env!("CARGO_BIN_EXE_client-async")),
     ("client-epoll", env!("CARGO_BIN_EXE_client-epoll")),

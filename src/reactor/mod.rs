@@ -229,6 +229,17 @@ impl Reactor {
         Ok(())
     }
 
+    /// Forgets that a source was ready for `direction`; what is ready now is reported anew.
+    fn report_anew(
+        &self,
+        descriptor: &Descriptor,
+        source: &Source,
+        direction: Direction,
+    ) -> io::Result<()> {
+        source.clear(direction);
+        self.epoll.modify(descriptor, source.interest().edge().bits(), source.key().bits())
+    }
+
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if
     /// closing the descriptor would not end the kernel's watch, since it may have duplicates.
     fn deregister(&self, source: &Source, descriptor: &Descriptor, explicitly: bool) {

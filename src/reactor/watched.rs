@@ -182,6 +182,18 @@ impl Watched {
         }
     }
 
+    /// Forgets that a direction was ready, and has the kernel tell anew whether it is; nothing is
+    /// asked if it is not watched yet.
+    pub(crate) fn report_anew(&self, direction: Direction) -> io::Result<()> {
+        let Some(registration) = self.registration.get() else { return Ok(()) };
+        match registration.reactor.upgrade() {
+            Some(reactor) => {
+                reactor.report_anew(self.descriptor(), &registration.source, direction)
+            }
+            None => Err(outside()),
+        }
+    }
+
     /// Forgets that a direction was ready: only what happens from now on counts.
     pub(crate) fn clear_readiness(&self, direction: Direction) {
         if let Some(registration) = self.registration.get() {

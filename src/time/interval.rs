@@ -51,7 +51,7 @@ impl Interval {
 }
 
 /// The first point after `now` of the grid on which `tick` lies, which is not after `now`.
-fn next_after(tick: Instant, now: Instant, period: Duration) -> Instant {
+pub(crate) fn next_after(tick: Instant, now: Instant, period: Duration) -> Instant {
     // As wide as it takes: any number of the shortest periods, and one of the longest.
     let period = period.as_nanos();
     let missed = (now - tick).as_nanos() / period;

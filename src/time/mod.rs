@@ -10,6 +10,7 @@ mod sleep;
 mod timeout;
 
 pub use crate::instant::Instant;
+pub(crate) use interval::next_after;
 pub use interval::{Interval, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use std::time::Duration;

@@ -1,4 +1,5 @@
 //! A program on a runtime of its own, which must end and leave nothing behind.
+#![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::future::Future;
 use std::sync::mpsc;
