@@ -7,15 +7,15 @@ use std::cell::Cell;
 use std::task::{Context, Poll};
 
 /// Operations that may succeed in one poll.
-const OPERATIONS_MAX: u32 = 128;
+const OPERATIONS_MAX: i32 = 128;
 
 /// Outside of a runtime's turn nobody renews the allowance, so there is no bound: what may be used
 /// on other runtimes would wake itself for ever once it was used up.
-const UNBOUNDED: u32 = u32::MAX;
+const UNBOUNDED: i32 = -1;
 
 thread_local! {
     /// What is left of the running poll's allowance.
-    static OPERATIONS: Cell<u32> = const { Cell::new(UNBOUNDED) };
+    static OPERATIONS: Cell<i32> = const { Cell::new(UNBOUNDED) };
 }
 
 /// Gives the poll to come its whole allowance.
@@ -33,17 +33,22 @@ pub(crate) fn lift() {
 /// `Pending`, with the task woken already.
 #[inline]
 pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
-    match OPERATIONS.get() {
-        UNBOUNDED => Poll::Ready(()),
-        0 => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-        left => {
-            OPERATIONS.set(left - 1);
-            Poll::Ready(())
-        }
+    let left = OPERATIONS.get();
+    if left > 0 {
+        OPERATIONS.set(left - 1);
+        return Poll::Ready(());
     }
+    proceed_without(left, cx)
+}
+
+/// Nothing is left, or nobody counts.
+#[cold]
+fn proceed_without(left: i32, cx: &Context<'_>) -> Poll<()> {
+    if left == UNBOUNDED {
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 #[cfg(test)]

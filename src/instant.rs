@@ -1,6 +1,6 @@
 //! A point on the runtime's clock.
 
-use crate::reactor::current_kernel;
+use crate::reactor;
 use crate::sys::KernelHandle;
 use crate::timer;
 use std::ops::{Add, AddAssign, Sub};
@@ -21,7 +21,7 @@ impl Instant {
     /// Now.
     #[must_use]
     pub fn now() -> Instant {
-        Instant(current_kernel().now())
+        Instant(reactor::now())
     }
 
     pub(crate) const fn from_nanos(nanoseconds: u64) -> Instant {

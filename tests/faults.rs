@@ -677,3 +677,67 @@ fn a_read_into_room_adds_just_what_the_kernel_gave_it() {
         assert_eq!((&bytes[..], bytes.capacity()), (&b"abcdef"[..], 64));
     });
 }
+
+#[test]
+fn the_first_read_of_a_connection_that_was_just_opened_waits_without_a_call() {
+    for (first, calls) in [("the peer speaks first", 1), ("the peer answers", 1)] {
+        let kernel = PassThrough::new();
+        let rules = Arc::clone(&kernel);
+        run(&kernel, move || async move {
+            let listener = StdListener::bind(ANY).unwrap();
+            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            if first == "the peer speaks first" {
+                peer.write_all(b"hello").unwrap();
+            } else {
+                nothing_yet(&mut stream);
+                peer.write_all(b"hello").unwrap();
+            }
+            assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 5, "{first}");
+            assert_eq!(rules.count(Call::Recv), calls, "{first}");
+        });
+    }
+}
+
+#[test]
+fn a_short_read_before_the_registration_needs_no_second_call_and_misses_nothing() {
+    let kernel = PassThrough::new();
+    let rules = Arc::clone(&kernel);
+    run(&kernel, || async move {
+        for ending in ["more", "the end", "urgent"] {
+            let (mut stream, mut peer) = pair_with_std().await;
+            peer.write_all(b"one").unwrap();
+            match ending {
+                "the end" => peer.shutdown(std::net::Shutdown::Write).unwrap(),
+                "urgent" => {
+                    send_urgent(peer.as_fd(), b'!').unwrap();
+                    peer.write_all(b"more").unwrap();
+                }
+                _ => {}
+            }
+            let before = rules.count(Call::Recv);
+            assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 3);
+            if ending == "more" {
+                nothing_yet(&mut stream);
+                assert_eq!(rules.count(Call::Recv) - before, 1, "it was registered at once");
+                peer.write_all(b"more").unwrap();
+            }
+            let count = if ending == "the end" { 0 } else { 4 };
+            assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), count, "{ending}");
+            assert_eq!(rules.count(Call::Recv) - before, 2, "{ending}");
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_outlives_its_runtime_is_read_without_one() {
+    let runtime = Runtime::new().unwrap();
+    let listener = StdListener::bind(ANY).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut stream = runtime.block_on(TcpStream::connect(address)).unwrap();
+    drop(runtime);
+    listener.accept().unwrap().0.write_all(b"hello").unwrap();
+    let mut buffer = [0; 64];
+    let read = pin!(stream.read(&mut buffer)).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(read.map(Result::unwrap), Poll::Ready(5));
+}

@@ -505,6 +505,19 @@ fn vectored_calls_fill_and_send_several_buffers_in_order() {
 }
 
 #[test]
+fn a_transfer_of_nothing_does_not_wait() {
+    run(|| async {
+        let (mut stream, _peer) = pair().await;
+        nothing_yet(&mut stream).await;
+        assert_eq!(stream.read(&mut []).await.unwrap(), 0);
+        assert_eq!(stream.read_into(&mut Vec::new()).await.unwrap(), 0);
+        assert_eq!(stream.read_vectored(&mut [IoSliceMut::new(&mut [])]).await.unwrap(), 0);
+        assert_eq!(stream.peek(&mut []).await.unwrap(), 0);
+        assert_eq!(stream.write(&[]).await.unwrap(), 0);
+    });
+}
+
+#[test]
 fn more_buffers_than_one_call_takes_make_no_result_short() {
     run(|| async {
         let (mut stream, mut peer) = pair_with_std().await;

@@ -52,6 +52,13 @@ impl Interest {
         Interest(self.0 | other.0)
     }
 
+    /// Whether all of `other` is asked for.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, other: Interest) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// The `events` field for `epoll_ctl(2)`.
     #[inline]
     #[must_use]

@@ -15,7 +15,7 @@ pub use buffered::BufReader;
 pub use copy::copy;
 pub use error::{CallError, os_error};
 pub use pool::{BufferPool, PooledBuffer};
-pub use read::{AsyncRead, Read, ReadInto};
-pub use write::{AsyncWrite, Write};
+pub use read::{AsyncRead, Read, ReadExact, ReadInto};
+pub use write::{AsyncWrite, Write, WriteAll};
 
 pub(crate) use error::during;

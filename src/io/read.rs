@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Room that `read_to_end` makes at a time, at least.
 const CHUNK_BYTES: usize = 4096;
@@ -96,20 +96,11 @@ pub trait AsyncRead {
     ///
     /// # Errors
     /// `UnexpectedEof` if the stream ends before; those of the stream.
-    fn read_exact(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<()>>
+    fn read_exact<'a>(&'a mut self, buffer: &'a mut [u8]) -> ReadExact<'a, Self>
     where
         Self: Sized,
     {
-        async move {
-            let mut filled = 0;
-            while filled < buffer.len() {
-                match self.read(&mut buffer[filled..]).await? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    count => filled += count,
-                }
-            }
-            Ok(())
-        }
+        ReadExact(self.read(buffer))
     }
 
     /// Appends what is left of the stream to `bytes`, at most `bytes_max`, and returns how many
@@ -175,6 +166,34 @@ impl<S: AsyncRead> Drop for Read<'_, S> {
         if self.waiting {
             self.stream.forget_reader();
         }
+    }
+}
+
+/// The future of [`AsyncRead::read_exact`].
+#[must_use = "a read does nothing unless it is awaited"]
+pub struct ReadExact<'a, S: AsyncRead>(
+    /// What is left to be filled.
+    Read<'a, S>,
+);
+
+impl<S: AsyncRead> Future for ReadExact<'_, S> {
+    type Output = io::Result<()>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let left = &mut self.0;
+        while !left.buffer.is_empty() {
+            match ready!(Pin::new(&mut *left).poll(cx)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => {
+                    // More than there is room for would be the stream's fault, and fills it.
+                    let buffer = std::mem::take(&mut left.buffer);
+                    left.buffer = buffer.get_mut(count..).unwrap_or_default();
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// What bytes can be written to.
 pub trait AsyncWrite {
@@ -51,19 +51,11 @@ pub trait AsyncWrite {
     ///
     /// # Errors
     /// `WriteZero` if the stream takes no more; those of the stream.
-    fn write_all(&mut self, mut bytes: &[u8]) -> impl Future<Output = io::Result<()>>
+    fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteAll<'a, Self>
     where
         Self: Sized,
     {
-        async move {
-            while !bytes.is_empty() {
-                match self.write(bytes).await? {
-                    0 => return Err(io::ErrorKind::WriteZero.into()),
-                    count => bytes = &bytes[count..],
-                }
-            }
-            Ok(())
-        }
+        WriteAll(self.write(bytes))
     }
 
     /// Sends on what the stream itself has buffered.
@@ -119,6 +111,31 @@ impl<S: AsyncWrite> Drop for Write<'_, S> {
         if self.waiting {
             self.stream.forget_writer();
         }
+    }
+}
+
+/// The future of [`AsyncWrite::write_all`].
+#[must_use = "a write does nothing unless it is awaited"]
+pub struct WriteAll<'a, S: AsyncWrite>(
+    /// What is left to be written.
+    Write<'a, S>,
+);
+
+impl<S: AsyncWrite> Future for WriteAll<'_, S> {
+    type Output = io::Result<()>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let left = &mut self.0;
+        while !left.bytes.is_empty() {
+            match ready!(Pin::new(&mut *left).poll(cx)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                // More than it was given would be the stream's fault, and all of it is written.
+                Ok(count) => left.bytes = left.bytes.get(count..).unwrap_or_default(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -140,6 +140,9 @@ impl TcpSocket {
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
         let connected = self.connect_to(address).await;
         connected.map_err(|error| during("connect", address, error))?;
+        // What the peer says takes a while to come, whoever speaks first: so the first read waits
+        // at once, rather than to be told that there is nothing.
+        self.watched.clear_readiness(Direction::Read);
         Ok(TcpStream::new(self.watched))
     }
 

@@ -108,12 +108,17 @@ impl TcpStream {
         poll_fn(|cx| waiting.watched.poll_readiness(cx, direction, wanted)).await
     }
 
-    /// Makes a call, once it doesn't block; dropped before, it leaves no waker.
+    /// Makes a call that transfers up to `asked` bytes, once it doesn't block; dropped before, it
+    /// leaves no waker.
     async fn call(
         &mut self,
         direction: Direction,
+        asked: usize,
         mut call: impl FnMut(&Descriptor) -> io::Result<(usize, After)>,
     ) -> io::Result<usize> {
+        if asked == 0 {
+            return Ok(0);
+        }
         let waiting = half::Waiting { watched: &self.watched, direction };
         poll_fn(|cx| waiting.watched.poll_call(cx, direction, &mut call)).await
     }
@@ -123,6 +128,10 @@ impl TcpStream {
         cx: &Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            // There is nothing to wait for.
+            return Poll::Ready(Ok(0));
+        }
         self.watched.poll_call(cx, Direction::Read, |socket| {
             socket.recv(buffer).map(|count| (count, after(count, buffer.len())))
         })
@@ -134,6 +143,9 @@ impl TcpStream {
         bytes: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
         let room = bytes.capacity() - bytes.len();
+        if room == 0 {
+            return Poll::Ready(Ok(0));
+        }
         self.watched.poll_call(cx, Direction::Read, |socket| {
             socket.recv_into(bytes, room).map(|count| (count, after(count, room)))
         })
@@ -144,6 +156,9 @@ impl TcpStream {
         cx: &Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         self.watched.poll_call(cx, Direction::Write, |socket| {
             socket.send(bytes).map(|count| (count, after(count, bytes.len())))
         })
@@ -171,7 +186,7 @@ impl TcpStream {
     pub async fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         // What is beyond the bound was not asked for, so its lack makes no result short.
         let room = buffers.iter().take(PARTS_MAX).map(|buffer| buffer.len()).sum();
-        self.call(Direction::Read, |socket| {
+        self.call(Direction::Read, room, |socket| {
             socket.recv_vectored(buffers).map(|count| (count, after(count, room)))
         })
         .await
@@ -185,7 +200,7 @@ impl TcpStream {
     /// Those of `send(2)`.
     pub async fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let asked = buffers.iter().take(PARTS_MAX).map(|buffer| buffer.len()).sum();
-        self.call(Direction::Write, |socket| {
+        self.call(Direction::Write, asked, |socket| {
             socket.send_vectored(buffers).map(|count| (count, after(count, asked)))
         })
         .await
@@ -198,7 +213,8 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)`.
     pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.call(Direction::Read, |socket| {
+        let asked = buffer.len();
+        self.call(Direction::Read, asked, |socket| {
             // However little it saw, it took nothing: what it saw is there still.
             socket.peek(buffer).map(|count| (count, After::MayBeMore))
         })

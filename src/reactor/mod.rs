@@ -9,24 +9,26 @@
 //! The reactor knows no task: whom an event concerns is a [`Waker`]. Wakers are foreign code when
 //! they are cloned, woken or dropped, so that never happens while anything here is borrowed.
 
+mod current;
 mod source;
+mod waiters;
 mod watched;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use current::{Entered, current_kernel, now};
 pub(crate) use source::Direction;
-pub(crate) use watched::{After, Watched, current_kernel};
+pub(crate) use watched::{After, Watched};
 
 use crate::contain::contain;
-use crate::event::Events;
+use crate::event::{Events, Readiness};
 use crate::slab::{Key, Slab};
 use crate::sys::{Descriptor, Epoll, EventBuffer, KernelHandle, Notifier};
 use crate::timer::{self, Timers};
 use source::Source;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,23 +41,16 @@ const EVENTS_MAX: usize = 1024;
 /// The token of the notifier, which no source has.
 const NOTIFIER: u64 = Slab::<()>::RESERVED;
 
-thread_local! {
-    /// The reactor whose runtime's turn it is on this thread. Without a destructor: a runtime that
-    /// is itself in a thread-local is dropped when those with one may be gone. `Entered` empties
-    /// it.
-    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Reactor>>>> =
-        const { RefCell::new(ManuallyDrop::new(None)) };
-}
-
 pub(crate) struct Reactor {
     kernel: KernelHandle,
     epoll: Epoll,
     notifier: Arc<Notifier>,
     sources: RefCell<Slab<Rc<Source>>>,
     timers: RefCell<Timers<Waker>>,
-    buffer: RefCell<EventBuffer>,
-    /// Room for the wakers of a look, kept from one to the next.
-    woken: Cell<Vec<Waker>>,
+    /// Where the kernel writes to; None during a look.
+    buffer: Cell<Option<Box<EventBuffer>>>,
+    /// Room for the wakers of timers that are due, kept from one look to the next.
+    due: Cell<Vec<Waker>>,
 }
 
 /// How long a look at the kernel may take.
@@ -83,19 +78,9 @@ impl Reactor {
             notifier,
             sources: RefCell::new(Slab::new()),
             timers: RefCell::new(Timers::new()),
-            buffer: RefCell::new(EventBuffer::with_capacity(EVENTS_MAX)),
-            woken: Cell::new(Vec::new()),
+            buffer: Cell::new(Some(new_buffer())),
+            due: Cell::new(Vec::new()),
         }))
-    }
-
-    /// The reactor whose runtime's turn it is on this thread.
-    pub(crate) fn current() -> Option<Rc<Reactor>> {
-        CURRENT.with(|current| Option::clone(&current.borrow()))
-    }
-
-    /// Makes this the thread's current reactor until the guard is dropped.
-    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
-        Entered(exchange(Some(Rc::clone(self))))
     }
 
     /// The kernel that it runs on.
@@ -127,44 +112,69 @@ impl Reactor {
     ///
     /// # Errors
     /// None that a caller can cause.
+    #[inline]
     pub(crate) fn look(&self, wait: Wait) -> io::Result<()> {
-        let timeout = match (wait, self.next_deadline()) {
-            (Wait::No, _) => Some(Duration::ZERO),
-            (Wait::UntilEvent, None) => None,
-            (Wait::UntilEvent, Some(deadline)) => {
-                Some(Duration::from_nanos(deadline.saturating_sub(self.kernel.now())))
-            }
+        let timeout = match wait {
+            Wait::No => Some(Duration::ZERO),
+            Wait::UntilEvent if !self.has_timers() => None,
+            Wait::UntilEvent => self.until_deadline(),
         };
-        let mut woken = self.woken.take();
-        let mut buffer = self.buffer.borrow_mut();
-        let looked = self.epoll.wait(&mut buffer, timeout).map(|events| {
-            self.deliver(events, &mut woken);
-        });
-        drop(buffer);
-        self.expire(&mut woken);
-        for waker in woken.drain(..) {
-            contain(|| waker.wake());
+        // Out of its place, so that nothing is borrowed while wakers run.
+        let mut buffer = self.buffer.take().unwrap_or_else(new_buffer);
+        let looked = self.epoll.wait(&mut buffer, timeout).map(|events| self.deliver(events));
+        self.buffer.set(Some(buffer));
+        if self.has_timers() {
+            self.expire();
         }
-        self.woken.set(woken);
         looked
     }
 
-    /// Tells the sources what happened to them, and collects the wakers of those who wait for it.
-    fn deliver(&self, events: Events<'_>, woken: &mut Vec<Waker>) {
-        let sources = self.sources.borrow();
-        for event in events {
-            // None: the notifier, or a source that is closed since the kernel noted the event.
-            if let Some(source) = sources.get(Key::from_bits(event.token())) {
-                source.deliver(event.readiness(), woken);
-            }
+    /// Tells the sources what happened to them, and wakes those who wait for it.
+    #[inline]
+    fn deliver(&self, mut events: Events<'_>) {
+        let mut all_delivered = false;
+        while !all_delivered {
+            // A waker that panics keeps nobody else from being woken: the next round goes on.
+            contain(|| {
+                for event in events.by_ref() {
+                    // None: the notifier, or a source that is closed since the kernel noted it.
+                    if let Some(source) = self.source(Key::from_bits(event.token())) {
+                        source.deliver(event.readiness());
+                    }
+                }
+                all_delivered = true;
+            });
         }
     }
 
-    fn expire(&self, woken: &mut Vec<Waker>) {
-        if self.next_deadline().is_some() {
-            let now = self.kernel.now();
-            self.timers.borrow_mut().expire(now, woken);
+    #[inline]
+    fn source(&self, key: Key) -> Option<Rc<Source>> {
+        self.sources.borrow().get(key).map(Rc::clone)
+    }
+
+    /// Whether there are timers, those included that never fire.
+    #[inline]
+    fn has_timers(&self) -> bool {
+        !self.timers.borrow().is_empty()
+    }
+
+    #[inline(never)]
+    fn until_deadline(&self) -> Option<Duration> {
+        let deadline = self.next_deadline()?;
+        Some(Duration::from_nanos(deadline.saturating_sub(self.kernel.now())))
+    }
+
+    /// Wakes those whose timers are due.
+    #[inline(never)]
+    fn expire(&self) {
+        if self.next_deadline().is_none() {
+            return;
         }
+        let now = self.kernel.now();
+        let mut due = self.due.take();
+        self.timers.borrow_mut().expire(now, &mut due);
+        wake_all(&mut due);
+        self.due.set(due);
     }
 
     /// Sets a timer. `timer::NEVER` is a deadline too.
@@ -194,14 +204,20 @@ impl Reactor {
         contain(|| drop(waker));
     }
 
-    /// Starts to watch a descriptor.
+    /// Starts to watch a descriptor for `direction`; of the other `assumed` holds.
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`; then nothing stays behind.
-    fn register(&self, descriptor: &Descriptor, direction: Direction) -> io::Result<Rc<Source>> {
+    fn register(
+        self: &Rc<Self>,
+        descriptor: &Descriptor,
+        direction: Direction,
+        assumed: Readiness,
+    ) -> io::Result<Rc<Source>> {
         let mut source = None;
         let key = self.sources.borrow_mut().insert_with(|key| {
-            Rc::clone(source.insert(Rc::new(Source::new(key, direction.interest()))))
+            let new = Source::new(key, Rc::downgrade(self), direction, assumed);
+            Rc::clone(source.insert(Rc::new(new)))
         });
         let source = source.expect("the slab makes the value it was asked to");
         let added = self.epoll.add(descriptor, direction.interest().edge().bits(), key.bits());
@@ -268,22 +284,20 @@ impl Reactor {
     }
 }
 
+fn new_buffer() -> Box<EventBuffer> {
+    Box::new(EventBuffer::with_capacity(EVENTS_MAX))
+}
+
+/// Wakes everyone. One whose waker panics keeps none of the others from it.
+fn wake_all(woken: &mut Vec<Waker>) {
+    let mut wakers = woken.drain(..);
+    while wakers.len() > 0 {
+        contain(|| wakers.by_ref().for_each(Waker::wake));
+    }
+}
+
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
-}
-
-/// Leaves the current reactor when dropped, also when a panic passes.
-pub(crate) struct Entered(Option<Rc<Reactor>>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        drop(exchange(self.0.take()));
-    }
-}
-
-fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {
-    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(reactor)));
-    ManuallyDrop::into_inner(before)
 }

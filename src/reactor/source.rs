@@ -1,9 +1,12 @@
 //! A source: what the reactor knows of one registered descriptor.
 
+use super::waiters::Waiters;
+use super::{Reactor, current};
 use crate::contain::contain;
 use crate::event::{Interest, Readiness};
 use crate::slab::Key;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::rc::Weak;
 use std::task::Waker;
 
 /// Which way bytes go.
@@ -27,10 +30,23 @@ impl Direction {
             Direction::Write => Readiness::WRITABLE,
         }
     }
+
+    /// What a call that found this direction not ready disproves.
+    pub(super) const fn disproved(self) -> Readiness {
+        match self {
+            Direction::Read => Readiness::READABLE.union(Readiness::PRIORITY),
+            Direction::Write => Readiness::WRITABLE,
+        }
+    }
 }
+
+const BOTH: Readiness = Readiness::READABLE.union(Readiness::WRITABLE);
 
 pub(super) struct Source {
     key: Key,
+    /// Whose it is, and that one's address.
+    reactor: Weak<Reactor>,
+    home: *const Reactor,
     /// What the kernel was asked to watch for; it only ever grows.
     interest: Cell<Interest>,
     /// What is known to be ready. READABLE and WRITABLE go when a call proves them wrong; that the
@@ -42,15 +58,19 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(key: Key, interest: Interest) -> Source {
-        let unwatched = [Direction::Read, Direction::Write]
-            .into_iter()
-            .filter(|direction| interest.union(direction.interest()) != interest)
-            .fold(Readiness::EMPTY, |readiness, direction| readiness | direction.readiness());
+    /// A source that is watched for `direction`; of the other, `assumed` holds.
+    pub(super) fn new(
+        key: Key,
+        reactor: Weak<Reactor>,
+        direction: Direction,
+        assumed: Readiness,
+    ) -> Source {
         Source {
             key,
-            interest: Cell::new(interest),
-            readiness: Cell::new(unwatched),
+            home: reactor.as_ptr(),
+            reactor,
+            interest: Cell::new(direction.interest()),
+            readiness: Cell::new(assumed.difference(direction.readiness())),
             readers: Waiters::default(),
             writers: Waiters::default(),
         }
@@ -60,6 +80,18 @@ impl Source {
         self.key
     }
 
+    /// Whether it is the current reactor's. No other can have the address of one that is
+    /// remembered here.
+    #[inline]
+    pub(super) fn is_current(&self) -> bool {
+        current::is_at(self.home)
+    }
+
+    pub(super) fn reactor(&self) -> &Weak<Reactor> {
+        &self.reactor
+    }
+
+    #[inline]
     pub(super) fn interest(&self) -> Interest {
         self.interest.get()
     }
@@ -68,19 +100,18 @@ impl Source {
         self.interest.set(interest);
     }
 
+    #[inline]
     pub(super) fn readiness(&self) -> Readiness {
         self.readiness.get()
     }
 
     /// A call said that this direction is not ready after all.
+    #[inline]
     pub(super) fn clear(&self, direction: Direction) {
-        let gone = match direction {
-            Direction::Read => Readiness::READABLE.union(Readiness::PRIORITY),
-            Direction::Write => Readiness::WRITABLE,
-        };
-        self.readiness.set(self.readiness.get().difference(gone));
+        self.readiness.set(self.readiness.get().difference(direction.disproved()));
     }
 
+    #[inline]
     pub(super) fn waiters(&self, direction: Direction) -> &Waiters {
         match direction {
             Direction::Read => &self.readers,
@@ -88,14 +119,18 @@ impl Source {
         }
     }
 
-    /// Takes in what the kernel reported.
-    pub(super) fn deliver(&self, readiness: Readiness, woken: &mut Vec<Waker>) {
+    /// Takes in what the kernel reported, and wakes those who wait for it.
+    #[inline]
+    pub(super) fn deliver(&self, readiness: Readiness) {
         self.readiness.set(self.readiness.get().union(readiness));
-        if readiness.is_readable() {
-            self.readers.take(woken);
-        }
-        if readiness.is_writable() {
-            self.writers.take(woken);
+        if readiness.contains(BOTH) {
+            // A panic of one side's waker must not keep the other's from being woken.
+            contain(|| self.readers.wake());
+            self.writers.wake();
+        } else if readiness.is_readable() {
+            self.readers.wake();
+        } else if readiness.is_writable() {
+            self.writers.wake();
         }
     }
 
@@ -112,76 +147,5 @@ impl std::fmt::Debug for Source {
             .field("interest", &self.interest.get())
             .field("readiness", &self.readiness.get())
             .finish_non_exhaustive()
-    }
-}
-
-/// Who waits for one direction of a source.
-///
-/// One place is for whoever has the direction to itself, as `&mut` proves; the list is for those
-/// who share it, each under a number of its own, so that none overwrites another. All are woken at
-/// once: a waiter that is woken alone and dropped before it runs would take the news with it.
-#[derive(Default)]
-pub(super) struct Waiters {
-    only: Cell<Option<Waker>>,
-    shared: RefCell<Vec<(u64, Waker)>>,
-    next_number: Cell<u64>,
-}
-
-impl Waiters {
-    fn take(&self, woken: &mut Vec<Waker>) {
-        woken.extend(self.only.take());
-        let mut shared = self.shared.borrow_mut();
-        woken.extend(shared.drain(..).map(|(_, waker)| waker));
-    }
-
-    /// Makes `waker` the one of whoever has the direction to itself.
-    pub(super) fn set_only(&self, waker: &Waker) {
-        let old = self.only.take();
-        match old {
-            Some(old) if old.will_wake(waker) => self.only.set(Some(old)),
-            old => {
-                let new = waker.clone();
-                self.only.set(Some(new));
-                contain(|| drop(old));
-            }
-        }
-    }
-
-    /// Takes that waker out again.
-    pub(super) fn clear_only(&self) {
-        let old = self.only.take();
-        contain(|| drop(old));
-    }
-
-    /// Adds or renews the waker of the waiter that `number` names, if it has one already.
-    pub(super) fn set_shared(&self, number: &mut Option<u64>, waker: &Waker) {
-        let mut new = waker.clone();
-        let own = *number.get_or_insert_with(|| {
-            let next = self.next_number.get();
-            self.next_number.set(next + 1);
-            next
-        });
-        let mut shared = self.shared.borrow_mut();
-        let old = match shared.iter_mut().find(|(number, _)| *number == own) {
-            Some((_, waker)) => {
-                std::mem::swap(waker, &mut new);
-                Some(new)
-            }
-            None => {
-                shared.push((own, new));
-                None
-            }
-        };
-        drop(shared);
-        contain(|| drop(old));
-    }
-
-    /// Takes one waiter out.
-    pub(super) fn remove_shared(&self, number: u64) {
-        let mut shared = self.shared.borrow_mut();
-        let index = shared.iter().position(|(other, _)| *other == number);
-        let old = index.map(|index| shared.remove(index));
-        drop(shared);
-        contain(|| drop(old));
     }
 }

@@ -12,16 +12,21 @@
 //! never need it. What the kernel is asked to watch for grows with what is waited for and never
 //! shrinks: a connection that only ever waits to read costs one `epoll_ctl` in its life, and is not
 //! reported as writable the moment it is registered.
+//!
+//! What is known before that counts too: after a short result, and before the first read of a
+//! connection that was just opened, the call that would say EAGAIN is left out. Whatever is ready
+//! when a direction is first watched is reported then, so nothing is missed.
 
 use super::Reactor;
+use super::current::{self, current_kernel};
 use super::source::{Direction, Source};
 use crate::budget::poll_proceed;
 use crate::event::Readiness;
-use crate::sys::{Descriptor, KernelHandle};
+use crate::sys::{Descriptor, would_block};
 use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// What a call that was done says of the readiness.
@@ -39,26 +44,24 @@ pub(crate) enum After {
 /// A descriptor that can be waited for.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    registration: OnceCell<Registration>,
+    /// What the reactor knows of it, once it is registered.
+    source: OnceCell<Rc<Source>>,
     /// None only on the way out of `into_parts`.
     descriptor: Option<Descriptor>,
     /// Closing this descriptor may not end the kernel's watch: it came from elsewhere or was lent
     /// out, and may have duplicates.
     has_duplicates: Cell<bool>,
-}
-
-#[derive(Debug)]
-struct Registration {
-    reactor: Weak<Reactor>,
-    source: Rc<Source>,
+    /// What is taken to be ready as long as it is not registered.
+    assumed: Cell<Readiness>,
 }
 
 impl Watched {
     pub(crate) fn new(descriptor: Descriptor) -> Watched {
         Watched {
-            registration: OnceCell::new(),
+            source: OnceCell::new(),
             descriptor: Some(descriptor),
             has_duplicates: Cell::new(false),
+            assumed: Cell::new(Readiness::READABLE.union(Readiness::WRITABLE)),
         }
     }
 
@@ -104,13 +107,16 @@ impl Watched {
         direction: Direction,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        self.poll_call_or(direction, call, cx, |source| {
-            source.waiters(direction).set_only(cx.waker());
-        })
+        match self.try_call(cx, direction, call) {
+            Tried::Done(result) => Poll::Ready(result),
+            Tried::GaveWay => Poll::Pending,
+            Tried::NotReady => pending_or(self.wait_alone(cx, direction)),
+        }
     }
 
     /// The same for one of several who wait for the same direction. `number` is the waiter's name,
     /// which [`Watched::leave`] takes back.
+    #[inline]
     pub(crate) fn poll_shared_call<T>(
         &self,
         cx: &Context<'_>,
@@ -118,50 +124,85 @@ impl Watched {
         number: &mut Option<u64>,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        self.poll_call_or(direction, call, cx, |source| {
-            source.waiters(direction).set_shared(number, cx.waker());
-        })
+        match self.try_call(cx, direction, call) {
+            Tried::Done(result) => Poll::Ready(result),
+            Tried::GaveWay => Poll::Pending,
+            Tried::NotReady => pending_or(self.wait_shared(cx, direction, number)),
+        }
     }
 
     #[inline]
-    fn poll_call_or<T>(
+    fn try_call<T>(
         &self,
+        cx: &Context<'_>,
         direction: Direction,
         mut call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
-        cx: &Context<'_>,
-        wait: impl FnOnce(&Source),
-    ) -> Poll<io::Result<T>> {
-        let registration = self.registration.get();
-        let source = registration.map(|registration| &*registration.source);
-        if source.is_none_or(|source| source.readiness().intersects(direction.readiness())) {
-            if poll_proceed(cx).is_pending() {
-                // Outside of a turn nobody renews the allowance: this would be so for ever.
-                return match Reactor::current() {
-                    Some(_) => Poll::Pending,
-                    None => Poll::Ready(Err(outside())),
-                };
-            }
-            match call(self.descriptor()) {
-                Ok((result, after)) => {
-                    if let (After::Short, Some(source)) = (after, source) {
-                        if may_clear_after_short(direction, source.readiness()) {
-                            source.clear(direction);
-                        }
-                    }
-                    return Poll::Ready(Ok(result));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            if let Some(source) = source {
-                source.clear(direction);
-            }
+    ) -> Tried<T> {
+        if !self.may_be_ready(direction) {
+            return Tried::NotReady;
         }
+        if poll_proceed(cx).is_pending() {
+            // Outside of a turn nobody renews the allowance: this would be so for ever.
+            return if current::is_there() { Tried::GaveWay } else { Tried::Done(Err(outside())) };
+        }
+        match call(self.descriptor()) {
+            Ok((result, After::MayBeMore)) => Tried::Done(Ok(result)),
+            Ok((result, After::Short)) => {
+                self.clear_after_short(direction);
+                Tried::Done(Ok(result))
+            }
+            Err(error) if would_block(&error) => {
+                self.clear_readiness(direction);
+                Tried::NotReady
+            }
+            Err(error) => Tried::Done(Err(error)),
+        }
+    }
+
+    /// Leaves the waker of whoever has the direction to itself; why that can't be done.
+    #[inline(never)]
+    fn wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
         match self.source_for(direction) {
-            Ok(source) => wait(source),
-            Err(error) => return Poll::Ready(Err(error)),
+            Ok(source) => source.waiters(direction).set_only(cx.waker()),
+            Err(error) => return Some(error),
         }
-        Poll::Pending
+        None
+    }
+
+    /// Leaves the waker of one of several; why that can't be done.
+    #[inline(never)]
+    fn wait_shared(
+        &self,
+        cx: &Context<'_>,
+        direction: Direction,
+        number: &mut Option<u64>,
+    ) -> Option<io::Error> {
+        match self.source_for(direction) {
+            Ok(source) => source.waiters(direction).set_shared(number, cx.waker()),
+            Err(error) => return Some(error),
+        }
+        None
+    }
+
+    /// Whether a call is worth trying, for all that is known.
+    #[inline]
+    fn may_be_ready(&self, direction: Direction) -> bool {
+        match self.source.get() {
+            Some(source) => source.readiness().intersects(direction.readiness()),
+            // Outside of a turn it can't be registered, and only a call can tell.
+            None => self.assumed.get().intersects(direction.readiness()) || !current::is_there(),
+        }
+    }
+
+    /// The kernel did less than was asked of it.
+    #[inline]
+    fn clear_after_short(&self, direction: Direction) {
+        match self.source.get() {
+            Some(source) if !may_clear_after_short(direction, source.readiness()) => {}
+            // Not registered: what is cut short by the end of the stream, or an urgent mark, is
+            // reported with what is ready once it is.
+            _ => self.clear_readiness(direction),
+        }
     }
 
     /// Waits until one of `wanted` is known of the source, which stays known; for whoever has the
@@ -185,63 +226,95 @@ impl Watched {
     /// Forgets that a direction was ready, and has the kernel tell anew whether it is; nothing is
     /// asked if it is not watched yet.
     pub(crate) fn report_anew(&self, direction: Direction) -> io::Result<()> {
-        let Some(registration) = self.registration.get() else { return Ok(()) };
-        match registration.reactor.upgrade() {
-            Some(reactor) => {
-                reactor.report_anew(self.descriptor(), &registration.source, direction)
-            }
+        let Some(source) = self.source.get() else { return Ok(()) };
+        match source.reactor().upgrade() {
+            Some(reactor) => reactor.report_anew(self.descriptor(), source, direction),
             None => Err(outside()),
         }
     }
 
-    /// Forgets that a direction was ready: only what happens from now on counts.
+    /// Forgets that a direction was ready: only what happens from now on counts, and what is ready
+    /// when it is first watched.
+    #[inline]
     pub(crate) fn clear_readiness(&self, direction: Direction) {
-        if let Some(registration) = self.registration.get() {
-            registration.source.clear(direction);
+        match self.source.get() {
+            Some(source) => source.clear(direction),
+            None => self.assumed.set(self.assumed.get().difference(direction.readiness())),
         }
     }
 
     /// Takes out the waker of whoever has the direction to itself.
+    #[inline]
     pub(crate) fn forget_waiter(&self, direction: Direction) {
-        if let Some(registration) = self.registration.get() {
-            registration.source.waiters(direction).clear_only();
+        if let Some(source) = self.source.get() {
+            source.waiters(direction).clear_only();
         }
     }
 
     /// Takes out the waker of a shared waiter.
     pub(crate) fn leave(&self, direction: Direction, number: u64) {
-        if let Some(registration) = self.registration.get() {
-            registration.source.waiters(direction).remove_shared(number);
+        if let Some(source) = self.source.get() {
+            source.waiters(direction).remove_shared(number);
         }
     }
 
     /// The source, watched for `direction`, of the runtime whose turn it is.
+    #[inline]
     fn source_for(&self, direction: Direction) -> io::Result<&Source> {
-        let current = Reactor::current().ok_or_else(outside)?;
-        let registration = match self.registration.get() {
-            Some(registration) => registration,
-            None => {
-                let source = current.register(self.descriptor(), direction)?;
-                let reactor = Rc::downgrade(&current);
-                self.registration.get_or_init(|| Registration { reactor, source })
+        match self.source.get() {
+            Some(source)
+                if source.interest().contains(direction.interest()) && source.is_current() =>
+            {
+                Ok(source)
             }
+            _ => self.watch(direction),
+        }
+    }
+
+    /// Has the kernel watch it for `direction`, too.
+    #[cold]
+    fn watch(&self, direction: Direction) -> io::Result<&Source> {
+        let current = Reactor::current().ok_or_else(outside)?;
+        let descriptor = self.descriptor();
+        let Some(source) = self.source.get() else {
+            let assumed = self.assumed.get();
+            // Should it fail, whoever tries again has nothing but the call itself to go by.
+            self.assumed.set(assumed.union(direction.readiness()));
+            let source = current.register(descriptor, direction, assumed)?;
+            return Ok(self.source.get_or_init(|| source));
         };
-        // The reactor is alive, so another's address can't be the same.
-        if !std::ptr::eq(registration.reactor.as_ptr(), Rc::as_ptr(&current)) {
+        if !source.is_current() {
             return Err(io::Error::other("the descriptor belongs to another runtime"));
         }
-        current.widen(self.descriptor(), &registration.source, direction)?;
-        Ok(&registration.source)
+        current.widen(descriptor, source, direction)?;
+        Ok(source)
     }
 
     fn deregister(&mut self, explicitly: bool) {
-        if let Some(registration) = self.registration.take() {
-            if let Some(reactor) = registration.reactor.upgrade() {
-                reactor.deregister(&registration.source, self.descriptor(), explicitly);
+        if let Some(source) = self.source.take() {
+            if let Some(reactor) = source.reactor().upgrade() {
+                reactor.deregister(&source, self.descriptor(), explicitly);
             }
-            registration.source.waiters(Direction::Read).clear_only();
-            registration.source.waiters(Direction::Write).clear_only();
+            source.waiters(Direction::Read).clear_only();
+            source.waiters(Direction::Write).clear_only();
         }
+    }
+}
+
+/// What came of trying a call.
+enum Tried<T> {
+    Done(io::Result<T>),
+    /// There was nothing to be had: wait.
+    NotReady,
+    /// It was not made. The task is woken already, and goes on in the next batch.
+    GaveWay,
+}
+
+#[inline]
+fn pending_or<T>(error: Option<io::Error>) -> Poll<io::Result<T>> {
+    match error {
+        None => Poll::Pending,
+        Some(error) => Poll::Ready(Err(error)),
     }
 }
 
@@ -274,9 +347,4 @@ impl AsFd for Watched {
         self.has_duplicates.set(true);
         self.descriptor().as_fd()
     }
-}
-
-/// The kernel of the runtime whose turn it is, or Linux outside of any.
-pub(crate) fn current_kernel() -> KernelHandle {
-    Reactor::current().map_or(KernelHandle::linux(), |reactor| reactor.kernel().clone())
 }

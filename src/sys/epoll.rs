@@ -76,7 +76,7 @@ impl Epoll {
         timeout: Option<Duration>,
     ) -> io::Result<Events<'a>> {
         match self.0.epoll_wait(buffer, timeout) {
-            Ok(count) => buffer.filled = count.min(buffer.capacity()),
+            Ok(count) => buffer.filled = count.min(buffer.capacity()) as u32,
             Err(error) if error.raw_os_error() == Some(ffi::EINTR) => buffer.filled = 0,
             Err(error) => return Err(error),
         }
@@ -118,11 +118,17 @@ struct Block([u8; BLOCK]);
 const BLOCK: usize = 48;
 const _: () = assert!(BLOCK % Layout::NATIVE.size() == 0 && size_of::<Block>() == BLOCK);
 
+/// The most events that one wait can be asked for: the kernel takes the bytes of the buffer as an
+/// `int` (`EP_MAX_EVENTS`).
+const ROOM_MAX: usize = c_int::MAX as usize / Layout::NATIVE.size();
+
 /// Where the kernel writes events to.
 pub struct EventBuffer {
     blocks: Box<[Block]>,
+    /// How many events they have room for.
+    room: u32,
     /// How many events the last wait wrote.
-    filled: usize,
+    filled: u32,
 }
 
 impl EventBuffer {
@@ -130,20 +136,25 @@ impl EventBuffer {
     #[must_use]
     pub fn with_capacity(events_min: usize) -> EventBuffer {
         let events_each = BLOCK / Layout::NATIVE.size();
-        let blocks = events_min.max(1).div_ceil(events_each);
-        EventBuffer { blocks: vec![Block([0; BLOCK]); blocks].into(), filled: 0 }
+        // What the kernel can be told of is enough for anyone.
+        let events_min = events_min.clamp(1, ROOM_MAX - events_each);
+        let blocks = events_min.div_ceil(events_each);
+        let room = (blocks * events_each) as u32;
+        EventBuffer { blocks: vec![Block([0; BLOCK]); blocks].into(), room, filled: 0 }
     }
 
     /// How many events one wait can bring.
+    #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.blocks.len() * BLOCK / Layout::NATIVE.size()
+        self.room as usize
     }
 
     /// The events of the last wait.
+    #[inline]
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        event::parse(&self.bytes()[..self.filled * Layout::NATIVE.size()], Layout::NATIVE)
+        event::parse(&self.bytes()[..self.filled as usize * Layout::NATIVE.size()], Layout::NATIVE)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -164,11 +175,11 @@ impl EventBuffer {
             event.write_to(&mut one, Layout::NATIVE);
             bytes.extend_from_slice(&one[..size]);
         }
-        self.filled = bytes.len() / size;
+        self.filled = (bytes.len() / size) as u32;
         for (block, chunk) in self.blocks.iter_mut().zip(bytes.chunks(BLOCK)) {
             block.0[..chunk.len()].copy_from_slice(chunk);
         }
-        self.filled
+        self.filled as usize
     }
 
     /// The first `count` events as they stand in the buffer.
@@ -257,7 +268,7 @@ fn wait_exactly(
         seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         nanoseconds: timeout.subsec_nanos().into(),
     };
-    let room = c_int::try_from(buffer.capacity()).unwrap_or(c_int::MAX);
+    let room = buffer.room as c_int;
     let events = buffer.blocks.as_mut_ptr();
     let no_mask = std::ptr::null::<std::ffi::c_void>();
     // SAFETY: `events` has room for `room` events of the native layout; `timeout` outlives the
@@ -283,7 +294,7 @@ fn wait_coarsely(
     buffer: &mut EventBuffer,
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
-    let room = c_int::try_from(buffer.capacity()).unwrap_or(c_int::MAX);
+    let room = buffer.room as c_int;
     let events = buffer.blocks.as_mut_ptr().cast();
     // SAFETY: `events` has room for `room` events of the native layout.
     let count = unsafe { ffi::epoll_wait(epoll, events, room, milliseconds(timeout)) };

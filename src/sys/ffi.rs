@@ -69,6 +69,8 @@ pub(in crate::sys) use numbers::*;
 // errno(3); these have one number everywhere.
 pub(in crate::sys) const EPERM: c_int = 1;
 pub(in crate::sys) const EINTR: c_int = 4;
+/// The same as EWOULDBLOCK on all architectures that Rust's standard library knows.
+pub(in crate::sys) const EAGAIN: c_int = 11;
 pub(in crate::sys) const ENOMEM: c_int = 12;
 pub(in crate::sys) const ENFILE: c_int = 23;
 pub(in crate::sys) const EMFILE: c_int = 24;

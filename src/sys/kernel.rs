@@ -219,6 +219,9 @@ macro_rules! create {
 }
 
 impl KernelHandle {
+    /// There is no other kernel in this build.
+    pub(crate) const IS_ALWAYS_LINUX: bool = cfg!(not(any(test, feature = "fault")));
+
     /// Linux itself.
     #[must_use]
     pub const fn linux() -> KernelHandle {

@@ -75,6 +75,15 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
     error.raw_os_error().or_else(within).is_some_and(|number| NUMBERS.contains(&number))
 }
 
+/// Whether `error` says that a call would block.
+#[inline]
+pub(crate) fn would_block(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(number) => number == ffi::EAGAIN,
+        None => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
 /// Whether `error`, which `accept(2)` returned, concerns only the connection that was to be
 /// accepted: the next one may be fine ("Error handling" there).
 pub(crate) fn is_connection_error(error: &io::Error) -> bool {

@@ -91,7 +91,7 @@ impl Future for Sleep {
         match &self.set {
             // Another runtime's timer is of no use here: it would wake this task, but nothing says
             // that the other will ever have its turn again.
-            Some((reactor, _)) if !std::ptr::eq(reactor.as_ptr(), Rc::as_ptr(&current)) => {
+            Some((reactor, _)) if !Reactor::is_current(reactor) => {
                 self.cancel();
             }
             Some((_, key)) if current.renew_timer(*key, cx.waker()) => return Poll::Pending,

@@ -1,0 +1,83 @@
+//! The reactor whose runtime's turn it is on this thread.
+
+use super::Reactor;
+use crate::sys::KernelHandle;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::rc::{Rc, Weak};
+
+thread_local! {
+    /// The reactor itself. Without a destructor: a runtime that is itself in a thread-local is
+    /// dropped when those with one may be gone. `Entered` empties it.
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Reactor>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+    /// Its address, which most only want to compare with another; null without one.
+    static ADDRESS: Cell<*const Reactor> = const { Cell::new(ptr::null()) };
+}
+
+/// Whether there is one.
+#[inline]
+pub(super) fn is_there() -> bool {
+    !ADDRESS.get().is_null()
+}
+
+/// Whether it is the one at this address, which is not null.
+#[inline]
+pub(super) fn is_at(address: *const Reactor) -> bool {
+    ptr::eq(address, ADDRESS.get())
+}
+
+impl Reactor {
+    /// The reactor whose runtime's turn it is on this thread.
+    pub(crate) fn current() -> Option<Rc<Reactor>> {
+        CURRENT.with(|current| Option::clone(&current.borrow()))
+    }
+
+    /// Lends it out, to code of our own only: a waker, say, could enter another meanwhile.
+    #[inline]
+    pub(crate) fn with_current<T>(code: impl FnOnce(&Rc<Reactor>) -> T) -> Option<T> {
+        CURRENT.with(|current| current.borrow().as_ref().map(code))
+    }
+
+    /// Whether `reactor`, which may be gone, is the current one. As long as somebody remembers
+    /// it no other can have its address.
+    #[inline]
+    pub(crate) fn is_current(reactor: &Weak<Reactor>) -> bool {
+        is_at(reactor.as_ptr())
+    }
+
+    /// Makes this the thread's current reactor until the guard is dropped.
+    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
+        Entered(exchange(Some(Rc::clone(self))))
+    }
+}
+
+/// Leaves the current reactor when dropped, also when a panic passes.
+pub(crate) struct Entered(Option<Rc<Reactor>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        drop(exchange(self.0.take()));
+    }
+}
+
+fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {
+    ADDRESS.set(reactor.as_ref().map_or(ptr::null(), Rc::as_ptr));
+    let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(reactor)));
+    ManuallyDrop::into_inner(before)
+}
+
+/// The kernel of the runtime whose turn it is, or Linux outside of any.
+pub(crate) fn current_kernel() -> KernelHandle {
+    Reactor::with_current(|reactor| reactor.kernel().clone()).unwrap_or(KernelHandle::linux())
+}
+
+/// Nanoseconds on the clock of that kernel.
+#[inline]
+pub(crate) fn now() -> u64 {
+    if KernelHandle::IS_ALWAYS_LINUX {
+        return KernelHandle::linux().now();
+    }
+    current_kernel().now()
+}
