@@ -17,7 +17,7 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use current::{Entered, current_kernel, now};
+pub(crate) use current::{current_kernel, now};
 pub(crate) use source::Direction;
 pub(crate) use watched::{After, Watched};
 

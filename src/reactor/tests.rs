@@ -1,5 +1,6 @@
 //! The reactor from within: tokens, events as the kernel might report them, and wakers.
 
+use super::current::Entered;
 use super::*;
 use crate::event::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, Event};
 use crate::sys::fault::{Call, Fault, PassThrough};
