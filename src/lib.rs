@@ -32,7 +32,7 @@
 //! | [`sys`] | the system calls, in safe wrappers |
 //! | [`event`], [`timer`] | the event parser and the timer queue, pure |
 //! | [`task`] | tasks, wakers and join handles |
-//! | [`Runtime`] | executor and reactor, joined |
+//! | [`Runtime`], [`Workers`] | executor and reactor, joined, on one thread or several |
 //! | [`time`], [`io`], [`net`], [`signal`], [`blocking`], [`future`] | what programs are written with |
 //! | [`sync`] | what tasks and threads share: channels, permits, notifications |
 //! | [`callback`] | an event loop that calls functions, on the same reactor |
@@ -61,9 +61,11 @@ pub mod task;
 mod task_set;
 pub mod time;
 pub mod timer;
+mod workers;
 
-pub use runtime::{Runtime, Turn, run, spawn, yield_now};
+pub use runtime::{Builder, Handle, Runtime, Turn, run, spawn, yield_now};
 pub use task_set::TaskSet;
+pub use workers::{ShutdownError, WorkerEvent, Workers};
 
 /// What the documents say in code, compiled and run with the other examples.
 #[cfg(doctest)]

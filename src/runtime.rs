@@ -10,8 +10,13 @@
 //!
 //! A runtime lives on the thread that made it. More cores are more runtimes.
 
+mod builder;
+mod handle;
 #[cfg(test)]
 mod tests;
+
+pub use builder::Builder;
+pub use handle::Handle;
 
 use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
@@ -237,6 +242,7 @@ impl Runtime {
 
     fn look(&self, wait: Wait) {
         self.polled.set(0);
+        self.executor.shared().note_look();
         if let Err(error) = self.reactor.look(wait) {
             panic!("epoll_wait failed, which it does for bad arguments only: {error}");
         }

@@ -15,7 +15,10 @@ const FLOORS: &[&[&str]] = &[
     &["sys"],
     &["reactor", "task", "executor"],
     &["instant", "runtime"],
-    &["future", "io", "time", "blocking", "signal", "net", "task_set", "sync", "callback"],
+    &[
+        "future", "io", "time", "blocking", "signal", "net", "task_set", "sync", "workers",
+        "callback",
+    ],
     &["http"],
     &["delay"],
 ];
@@ -24,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
 const STRANGERS: &[(&str, &str)] = &[("task", "reactor"), ("executor", "reactor")];
 
 /// What the root of the crate hands on from `runtime`.
-const ROOT: &[&str] = &["Runtime", "Turn", "run", "spawn", "yield_now"];
+const ROOT: &[&str] = &["Builder", "Handle", "Runtime", "Turn", "run", "spawn", "yield_now"];
 
 const LINES_MAX: usize = 550;
 const COLUMNS_MAX: usize = 100;
@@ -53,6 +56,7 @@ const UNSAFE_TASK_FILES: &[&str] = &[
     "src/task/pool.rs",
     "src/task/queue.rs",
     "src/task/receive.rs",
+    "src/task/remote.rs",
     "src/task/waker.rs",
 ];
 

@@ -3,7 +3,7 @@
 use super::address::{Addresses, resolve};
 use super::{TcpSocket, TcpStream};
 use crate::reactor::{After, Direction, Watched};
-use crate::sys::is_connection_error;
+use crate::sys::{Descriptor, is_connection_error};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -92,6 +92,14 @@ impl TcpListener {
         self.watched.descriptor().local_address()
     }
 
+    /// Takes the listener out of its runtime, so that it can be sent to another thread and used
+    /// under another runtime.
+    #[must_use]
+    pub fn detach(self) -> DetachedListener {
+        let (descriptor, has_duplicates) = self.watched.into_parts();
+        DetachedListener { descriptor, has_duplicates }
+    }
+
     /// Takes over a listener of the standard library's.
     ///
     /// # Errors
@@ -113,6 +121,30 @@ impl TcpListener {
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watched.as_fd()
+    }
+}
+
+/// A listener that belongs to no runtime, and may be sent to another thread.
+#[derive(Debug)]
+pub struct DetachedListener {
+    descriptor: Descriptor,
+    /// See [`Watched`]: it must not be forgotten on the way.
+    has_duplicates: bool,
+}
+
+impl DetachedListener {
+    /// The address that it listens at.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.descriptor.local_address()
+    }
+
+    /// Makes it a listener of whichever runtime first waits for it.
+    #[must_use]
+    pub fn attach(self) -> TcpListener {
+        TcpListener::new(Watched::from_parts(self.descriptor, self.has_duplicates))
     }
 }
 

@@ -11,7 +11,7 @@ mod stream;
 
 pub use address::{Addresses, Target, resolve};
 pub use half::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
-pub use listener::{Accept, TcpListener};
+pub use listener::{Accept, DetachedListener, TcpListener};
 pub use socket::TcpSocket;
 pub use std::net::{Shutdown, SocketAddr};
 pub use stream::{DetachedStream, TcpStream};

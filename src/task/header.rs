@@ -48,6 +48,30 @@ pub(super) struct Header {
 static MERGING: Mutex<()> = Mutex::new(());
 
 impl Header {
+    /// A new task's, queued, with so many references counted by home and by others.
+    #[inline]
+    pub(super) const fn new(
+        vtable: &'static Vtable,
+        home: NonNull<Shared>,
+        id: Id,
+        spawned_at: &'static Location<'static>,
+        (local, remote): (u32, Remote),
+    ) -> Header {
+        Header {
+            local: AtomicU32::new(local),
+            remote: AtomicU32::new(remote.bits()),
+            status: AtomicU8::new(Status::NEW.bits()),
+            place: Cell::new(Place::Queued),
+            links: Links::new(),
+            vtable,
+            home,
+            id,
+            spawned_at,
+            next: Cell::new(None),
+            join_waker: Cell::new(None),
+        }
+    }
+
     pub(super) fn status(&self) -> Status {
         // What was done before the task was over is seen by who sees it over.
         Status::from_bits(self.status.load(Ordering::Acquire))

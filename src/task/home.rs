@@ -17,8 +17,8 @@ use super::header::Header;
 use super::inbox::{Inbox, Message};
 use super::join::JoinHandle;
 use super::pool::{self, Block, Pool};
-use super::queue::{Links, Queue, Ring};
-use super::state::{OnComplete, OnRun, Place, Remote, Status};
+use super::queue::{Queue, Ring};
+use super::state::{OnComplete, OnRun, Place, Remote};
 use super::{Id, waker};
 use crate::budget;
 use crate::contain::contain;
@@ -29,7 +29,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 
 thread_local! {
@@ -47,6 +47,8 @@ const FIRST_REFERENCES: u32 = 2;
 /// What everybody may reach of a home, and what is its own.
 pub(crate) struct Shared {
     inbox: Inbox,
+    /// How often home has looked around. Written by home only.
+    looks: AtomicU64,
     local: Local,
 }
 
@@ -94,7 +96,10 @@ impl Home {
             closed: Cell::new(false),
         };
         let inbox = Inbox::new(Box::new(unpark));
-        let home = Home { shared: Arc::new(Shared { inbox, local }), stays: PhantomData };
+        let home = Home {
+            shared: Arc::new(Shared { inbox, looks: AtomicU64::new(0), local }),
+            stays: PhantomData,
+        };
         home.shared.local.tasks.close();
         home
     }
@@ -155,9 +160,28 @@ impl Drop for Entered {
     }
 }
 
+impl Id {
+    /// One name; a home takes many at a time.
+    pub(super) fn next() -> Id {
+        Id(NEXT_ID.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl Shared {
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// How often home has looked around: while that grows, it does not hang.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    /// Notes that home looks around. By home only.
+    #[inline]
+    pub(crate) fn note_look(&self) {
+        // Nobody else writes, so that no atomic instruction is needed.
+        self.looks.store(self.looks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Whether this thread is in a turn of that home.
@@ -226,6 +250,14 @@ impl<'a> AtHome<'a> {
         &unsafe { self.home.as_ref() }.local
     }
 
+    /// A reference to this home.
+    pub(crate) fn shared(self) -> Arc<Shared> {
+        // SAFETY: the pointer is an `Arc`'s, which lives.
+        unsafe { Arc::increment_strong_count(self.home.as_ptr()) };
+        // SAFETY: as above; this is the reference that was just counted.
+        unsafe { Arc::from_raw(self.home.as_ptr()) }
+    }
+
     #[inline]
     pub(crate) fn inbox(self) -> &'a Inbox {
         // SAFETY: it lives for `'a`.
@@ -240,30 +272,30 @@ impl<'a> AtHome<'a> {
         spawned_at: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
         let header = self.block(&TaskCell::<F>::VTABLE.block);
-        let first = Header {
-            local: AtomicU32::new(FIRST_REFERENCES),
-            remote: AtomicU32::new(Remote::NEW.bits()),
-            status: AtomicU8::new(Status::NEW.bits()),
-            place: Cell::new(Place::Queued),
-            links: Links::new(),
-            vtable: &TaskCell::<F>::VTABLE,
-            home: self.home,
-            id: self.id(),
-            spawned_at,
-            next: Cell::new(None),
-            join_waker: Cell::new(None),
-        };
+        let counts = (FIRST_REFERENCES, Remote::NEW);
+        let vtable = &TaskCell::<F>::VTABLE;
+        let first = Header::new(vtable, self.home, self.id(), spawned_at, counts);
         // SAFETY: the block is ours, and for this layout.
         unsafe { TaskCell::write(header, first, future) };
         // SAFETY: one of the two references that the header counts.
         let handle = JoinHandle::new(unsafe { Task::from_header(header) });
+        // SAFETY: a live cell, which is in no queue, with a reference for home.
+        unsafe { self.take_in(header) };
+        handle
+    }
+
+    /// Takes a new task in, which is queued by its place.
+    ///
+    /// # Safety
+    /// A live cell of this home's, in no queue and no ring; one of its references is home's.
+    #[inline]
+    pub(super) unsafe fn take_in(self, header: NonNull<Header>) {
         let local = self.local();
-        // SAFETY: a live cell, to which home keeps a reference until it is over.
+        // SAFETY: the caller's promise; home keeps its reference until the task is over.
         unsafe { local.tasks.insert(header) };
         local.task_count.set(local.task_count.get() + 1);
         // SAFETY: as above.
         unsafe { local.queue.push(header) };
-        handle
     }
 
     /// A block for a cell, with a reference to this home.

@@ -70,6 +70,8 @@ impl Parking {
 
 /// What others have for a home. Each comes with a reference.
 pub(super) enum Message {
+    /// The task is to be taken in.
+    New(Task),
     /// The task is woken, or aborted.
     Woken(Task),
     /// The reference was counted at home.
@@ -167,6 +169,11 @@ impl Inbox {
     #[inline]
     pub(crate) fn is_notified(&self) -> bool {
         self.state.load(Ordering::Acquire) == Parking::Notified as u8
+    }
+
+    /// Whether home waits, or is about to.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Acquire) == Parking::Parked as u8
     }
 
     /// Adds what arrived to `arrived`. The state is reset first: what comes after that notifies

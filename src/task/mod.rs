@@ -12,6 +12,7 @@ mod join;
 mod pool;
 mod queue;
 mod receive;
+mod remote;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ impl AtHome<'_> {
 
     fn receive_one(self, message: Message) {
         match message {
+            Message::New(task) => self.adopt(task),
             Message::Woken(task) => {
                 let header = task.as_ptr();
                 match task.header().step(Remote::arrive) {

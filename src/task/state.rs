@@ -196,6 +196,11 @@ impl Remote {
     /// A new task, whose references are all counted at home.
     pub(crate) const NEW: Remote = Remote(0);
 
+    /// A task made elsewhere, with so many references that are not counted at home.
+    pub(super) const fn counting(references: u32) -> Remote {
+        Remote(references * REFERENCE)
+    }
+
     pub(super) const fn from_bits(bits: u32) -> Remote {
         Remote(bits)
     }

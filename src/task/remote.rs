@@ -1,0 +1,87 @@
+//! Tasks that are spawned elsewhere than at home.
+#![expect(unsafe_code, reason = "makes cells whose future comes to be at their home only")]
+
+use super::cell::{Cell as TaskCell, Task};
+use super::header::Header;
+use super::home::{AtHome, Shared};
+use super::inbox::Message;
+use super::join::JoinHandle;
+use super::pool;
+use super::state::{Place, Remote, Status};
+use std::future::Future;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// The references that home will count: its own.
+const LOCAL: u32 = 1;
+/// Those that others count: the join handle's.
+const REMOTE: u32 = 1;
+
+impl Shared {
+    /// Spawns a task from any thread. `make` is called at home, where the future that it makes
+    /// stays. If home is gone the task is aborted.
+    pub(crate) fn spawn_remote<M, F>(
+        self: &Arc<Self>,
+        make: M,
+        spawned_at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send,
+    {
+        let future = async move { make().await };
+        // Until it is polled it holds nothing but `make`, which may be here as well as there.
+        spawn_unstarted(self, future, spawned_at)
+    }
+}
+
+/// `future` may be moved to another thread while it was not polled, and be dropped there.
+fn spawn_unstarted<F: Future + 'static>(
+    home: &Arc<Shared>,
+    future: F,
+    spawned_at: &'static Location<'static>,
+) -> JoinHandle<F::Output> {
+    let header = pool::allocate(&TaskCell::<F>::VTABLE.block);
+    let owned = Arc::into_raw(Arc::clone(home)).cast_mut();
+    // SAFETY: an `Arc`'s pointer is not null.
+    let home_of = unsafe { NonNull::new_unchecked(owned) };
+    let counts = (LOCAL, Remote::counting(REMOTE));
+    let first = Header::new(&TaskCell::<F>::VTABLE, home_of, super::Id::next(), spawned_at, counts);
+    // SAFETY: the block is ours, and for this type.
+    unsafe { TaskCell::write(header, first, future) };
+    // SAFETY: the reference that is counted remotely.
+    let handle = JoinHandle::new(unsafe { Task::from_header(header) });
+    // SAFETY: the reference that home counts, from when the message arrives.
+    let task = unsafe { Task::from_header(header) };
+    if let Err(message) = home.inbox().push(Message::New(task)) {
+        let Message::New(task) = message else { unreachable!("a message comes back as it was") };
+        // SAFETY: nobody else knows the task but its handle, which waits for it to be over; the
+        // future was not polled, so that it may be dropped here.
+        unsafe { end_unstarted(&task) };
+    }
+    handle
+}
+
+/// # Safety
+/// The future is the caller's, and may be dropped on this thread.
+unsafe fn end_unstarted(task: &Task) {
+    let header = task.header();
+    // SAFETY: the caller's promise.
+    unsafe { (header.vtable.cancel)(task.as_ptr()) };
+    header.place.set(Place::Over);
+    let status = Status::from_bits(header.status.load(std::sync::atomic::Ordering::Relaxed));
+    header.set_status(status.complete().0);
+}
+
+impl AtHome<'_> {
+    /// Takes in a task that was spawned elsewhere.
+    pub(super) fn adopt(self, task: Task) {
+        let header = task.as_ptr();
+        // The message's reference is home's from now on.
+        std::mem::forget(task);
+        // SAFETY: a live cell, which is in no queue, with a reference for home.
+        unsafe { self.take_in(header) };
+    }
+}

@@ -1,0 +1,47 @@
+//! Workers whose kernel fails them.
+
+use super::*;
+use crate::sys::fault::{Call, Fault, PassThrough};
+use std::sync::atomic::AtomicBool;
+
+const PLENTY: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_worker_that_panics_outside_of_a_task_is_reported_and_its_tasks_are_aborted() {
+    let kernel = PassThrough::new();
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken);
+    kernel.set_rule(move |call, _| {
+        let fails = call == Call::EpollWait && breaks.load(Ordering::SeqCst);
+        fails.then(|| Fault::Error(22))
+    });
+    let workers = Workers::start(1, &Runtime::builder().kernel(kernel.handle())).unwrap();
+    let (report, reports) = mpsc::channel();
+    workers.watch(PLENTY, move |event| drop(report.send(event))).unwrap();
+    let waiting = workers.spawn(std::future::pending::<()>);
+    broken.store(true, Ordering::SeqCst);
+    // It looks at the kernel again after this.
+    drop(workers.spawn(|| async {}));
+    match reports.recv_timeout(PLENTY).unwrap() {
+        WorkerEvent::Panicked { name, message } => {
+            assert_eq!(name, "worker-0");
+            assert!(message.unwrap().starts_with("epoll_wait failed"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(crate::run(waiting).unwrap().unwrap_err().is_aborted());
+    let error = workers.shutdown(PLENTY).unwrap_err();
+    assert_eq!(error.to_string(), "panicked: worker-0");
+}
+
+#[test]
+fn workers_that_can_not_all_be_started_leave_none() {
+    let kernel = PassThrough::new();
+    let made = AtomicUsize::new(0);
+    kernel.set_rule(move |call, _| {
+        let fails = call == Call::Epoll && made.fetch_add(1, Ordering::SeqCst) == 1;
+        fails.then(|| Fault::Error(24))
+    });
+    let error = Workers::start(3, &Runtime::builder().kernel(kernel.handle())).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(24));
+}

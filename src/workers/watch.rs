@@ -1,0 +1,159 @@
+//! Who keeps an eye on workers: their ends, and whether one has fallen silent.
+
+use super::WorkerEvent;
+use crate::contain::contain;
+use crate::runtime::Handle;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(super) struct Watch {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    ends: Vec<End>,
+    /// Somebody is told, by a thread that lives until `stopped`.
+    watched: bool,
+    stopped: bool,
+}
+
+/// Whether a worker has ended.
+#[derive(Clone)]
+enum End {
+    NotYet,
+    Ended,
+    /// With what the panic says, until it was told.
+    Panicked(Option<Option<String>>),
+}
+
+impl Watch {
+    pub(super) fn new(workers: usize) -> Watch {
+        let state = State { ends: vec![End::NotYet; workers], watched: false, stopped: false };
+        Watch { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Nothing that can panic runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker has ended; with what the panic says, if that is why.
+    pub(super) fn end(&self, index: usize, panic: Option<Option<String>>) {
+        self.lock().ends[index] = match panic {
+            None => End::Ended,
+            Some(message) => End::Panicked(Some(message)),
+        };
+        self.changed.notify_all();
+    }
+
+    /// Waits until all workers have ended, or the time is over; which have.
+    pub(super) fn wait_for_ends(&self, time: Duration) -> Vec<bool> {
+        let goes_on = |state: &mut State| state.ends.iter().any(|end| matches!(end, End::NotYet));
+        let waited = self.changed.wait_timeout_while(self.lock(), time, goes_on);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.ends.iter().map(|end| !matches!(end, End::NotYet)).collect()
+    }
+
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn start(
+        self: &Arc<Self>,
+        workers: Vec<(String, Handle)>,
+        limit: Duration,
+        mut report: impl FnMut(WorkerEvent) + Send + 'static,
+    ) -> io::Result<()> {
+        if std::mem::replace(&mut self.lock().watched, true) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "workers are watched already",
+            ));
+        }
+        let watch = Arc::clone(self);
+        let body = move || {
+            let mut pulses: Vec<Pulse> = workers.into_iter().map(Pulse::new).collect();
+            while let Some(events) = watch.next_events(&mut pulses, limit) {
+                for event in events {
+                    contain(|| report(event));
+                }
+            }
+        };
+        let started = thread::Builder::new().name("worker-watch".into()).spawn(body);
+        if started.is_err() {
+            self.lock().watched = false;
+        }
+        started.map(drop)
+    }
+
+    /// Waits a while, or for a change, and says what there is to tell then; None once there is
+    /// nobody left to watch.
+    fn next_events(&self, pulses: &mut [Pulse], limit: Duration) -> Option<Vec<WorkerEvent>> {
+        // Often enough to be late by a part of the limit only.
+        let pause = (limit / 4).max(Duration::from_millis(1));
+        let mut state = self.lock();
+        if !state.stopped {
+            let waited = self.changed.wait_timeout(state, pause);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let stopped = state.stopped;
+        let ends: Vec<End> = state.ends.iter_mut().map(End::tell).collect();
+        drop(state);
+        let now = Instant::now();
+        let told = pulses.iter_mut().zip(ends).filter_map(|(pulse, end)| match end {
+            End::NotYet => pulse.feel(now, limit),
+            End::Panicked(Some(message)) => {
+                Some(WorkerEvent::Panicked { name: pulse.name.clone(), message })
+            }
+            End::Ended | End::Panicked(None) => None,
+        });
+        let events: Vec<WorkerEvent> = told.collect();
+        if stopped && events.is_empty() { None } else { Some(events) }
+    }
+}
+
+impl End {
+    /// The end, which is told from now on.
+    fn tell(&mut self) -> End {
+        match self {
+            End::Panicked(message) => End::Panicked(message.take()),
+            end => end.clone(),
+        }
+    }
+}
+
+/// When a worker last showed that it lives.
+struct Pulse {
+    name: String,
+    handle: Handle,
+    looks: u64,
+    since: Instant,
+    is_silent: bool,
+}
+
+impl Pulse {
+    fn new((name, handle): (String, Handle)) -> Pulse {
+        let looks = handle.looks();
+        Pulse { name, handle, looks, since: Instant::now(), is_silent: false }
+    }
+
+    /// What there is to tell of it now.
+    fn feel(&mut self, now: Instant, limit: Duration) -> Option<WorkerEvent> {
+        let looks = self.handle.looks();
+        if looks != self.looks || self.handle.is_parked() {
+            (self.looks, self.since) = (looks, now);
+            let resumed = std::mem::replace(&mut self.is_silent, false);
+            return resumed.then(|| WorkerEvent::Resumed { name: self.name.clone() });
+        }
+        let lasting = now - self.since;
+        if self.is_silent || lasting < limit {
+            return None;
+        }
+        self.is_silent = true;
+        Some(WorkerEvent::Silent { name: self.name.clone(), lasting })
+    }
+}
