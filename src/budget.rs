@@ -33,20 +33,30 @@ pub(crate) fn lift() {
 /// `Pending`, with the task woken already.
 #[inline]
 pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
+    if take_one() { Poll::Ready(()) } else { give_way(cx) }
+}
+
+/// Takes one operation out of the running poll's allowance. When it is used up this returns false,
+/// and the caller has to [`give_way`].
+#[inline]
+pub(crate) fn take_one() -> bool {
     let left = OPERATIONS.get();
     if left > 0 {
         OPERATIONS.set(left - 1);
-        return Poll::Ready(());
+        return true;
     }
-    proceed_without(left, cx)
+    is_unbounded(left)
 }
 
 /// Nothing is left, or nobody counts.
 #[cold]
-fn proceed_without(left: i32, cx: &Context<'_>) -> Poll<()> {
-    if left == UNBOUNDED {
-        return Poll::Ready(());
-    }
+fn is_unbounded(left: i32) -> bool {
+    left == UNBOUNDED
+}
+
+/// Wakes the task, for it to go on after others.
+#[cold]
+pub(crate) fn give_way<T>(cx: &Context<'_>) -> Poll<T> {
     cx.waker().wake_by_ref();
     Poll::Pending
 }

@@ -9,6 +9,7 @@ pub mod mpsc;
 mod notify;
 pub mod oneshot;
 mod permits;
+mod queue;
 mod semaphore;
 mod waiting;
 

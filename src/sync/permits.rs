@@ -10,11 +10,12 @@
 use super::waiting::Woken;
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
 
-/// A place in the line. Later places have higher numbers.
+/// A place in the line. Later places have higher numbers; they never run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(u64);
+pub(super) struct Place(NonZeroU64);
 
 /// The permits that may be free at most, but for those that are given back then.
 pub(super) const PERMITS_MAX: usize = usize::MAX >> 3;
@@ -23,7 +24,7 @@ pub(super) const PERMITS_MAX: usize = usize::MAX >> 3;
 pub(super) struct Permits {
     free: usize,
     closed: bool,
-    next: u64,
+    next: Place,
     queue: BTreeMap<Place, Waiter>,
     /// Permits that were set aside for waiters who have yet to fetch them.
     granted: BTreeMap<Place, usize>,
@@ -46,7 +47,7 @@ impl Permits {
     pub(super) const fn new(free: usize) -> Permits {
         let queue = BTreeMap::new();
         let granted = BTreeMap::new();
-        Permits { free, closed: false, next: 0, queue, granted }
+        Permits { free, closed: false, next: Place(NonZeroU64::MIN), queue, granted }
     }
 
     pub(super) fn free(&self) -> usize {
@@ -90,8 +91,8 @@ impl Permits {
                 Err(Refused::Closed) => Poll::Ready(false),
                 Err(Refused::Later) => {
                     if let Some(waker) = waker.take() {
-                        let own = Place(self.next);
-                        self.next += 1;
+                        let own = self.next;
+                        self.next = Place(own.0.saturating_add(1));
                         self.queue.insert(own, Waiter { count, waker });
                         *place = Some(own);
                     }
@@ -125,17 +126,8 @@ impl Permits {
         left.map(|waiter| waiter.waker)
     }
 
-    /// Gives permits back if nobody waits for any: then there is nobody to be woken.
-    #[inline]
-    pub(super) fn put_free(&mut self, count: usize) -> bool {
-        let free = self.queue.is_empty();
-        if free {
-            self.free = self.free.saturating_add(count);
-        }
-        free
-    }
-
     /// Adds permits, or gives them back.
+    #[inline]
     pub(super) fn put(&mut self, count: usize, woken: &mut Woken) {
         self.free = self.free.saturating_add(count);
         self.grant(woken);

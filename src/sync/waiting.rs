@@ -3,7 +3,6 @@
 use crate::contain::contain;
 use crate::executor;
 use std::future::Future;
-use std::ops::DerefMut;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -45,7 +44,7 @@ impl Woken {
 
     /// Wakes all in their order, also if one panics. Takes `held`, the lock or borrow, to release
     /// it first.
-    pub(super) fn wake(self, held: impl DerefMut) {
+    pub(super) fn wake<G>(self, held: G) {
         drop(held);
         for waker in self.first.into_iter().chain(self.more) {
             contain(|| waker.wake());

@@ -1,19 +1,24 @@
 //! Channels for many values, from many senders to one receiver, on one thread.
+//!
+//! They are as [those for any thread](crate::sync::mpsc), and share their errors.
 
-pub use super::super::mpsc::{SendError, TryRecvError, TrySendError};
+mod receiver;
 
-use super::super::permits::{PERMITS_MAX, Permits, Place, Refused};
-use super::super::waiting::{Woken, poll_with_waker};
-use crate::budget::poll_proceed;
+pub use crate::sync::mpsc::{SendError, TryRecvError, TrySendError};
+pub use receiver::{Receiver, Receiving};
+
+use crate::budget;
 use crate::contain::contain;
-use std::cell::{RefCell, RefMut};
-use std::collections::VecDeque;
+use crate::sync::permits::{PERMITS_MAX, Place};
+use crate::sync::queue::Queue;
+use crate::sync::waiting::{Woken, poll_with_waker};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 /// Makes a channel that holds at most `capacity` values; senders wait for room, in order.
 ///
@@ -43,35 +48,31 @@ use std::task::{Context, Poll, Waker, ready};
 /// If `capacity` is 0, or more than
 /// [`Semaphore::PERMITS_MAX`](crate::sync::Semaphore::PERMITS_MAX).
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let fits = (1..=PERMITS_MAX).contains(&capacity);
-    assert!(fits, "a channel has room for 1 to `Semaphore::PERMITS_MAX` values");
-    let state = State {
-        values: VecDeque::new(),
-        room: Permits::new(capacity),
-        wait: Wait::None,
-        receiver: None,
-        senders: 1,
-        closed: false,
-    };
-    let shared = Rc::new(Shared { state: RefCell::new(state), capacity });
-    (Sender { shared: Rc::clone(&shared) }, Receiver { shared })
+    let shared = Rc::new(Shared {
+        slot: Cell::new(Slot::Empty),
+        receiver: Cell::new(None),
+        senders: Cell::new(1),
+        many: RefCell::new(Many { queue: Queue::new(capacity), awaited: false }),
+        capacity,
+    });
+    (Sender { shared: Rc::clone(&shared) }, Receiver::new(shared))
 }
 
-/// Makes a channel without a bound: sending never waits, and nothing but the receiver's diligence
-/// keeps memory from growing.
+/// Makes a channel without a bound: sending never waits.
+///
+/// Nothing but the receiver's diligence bounds its memory. Where senders may be faster for long, a
+/// [`channel`] has them wait.
 ///
 /// ```
 /// use whirligig::sync::local::mpsc;
 ///
 /// let (sender, mut receiver) = mpsc::unbounded();
-/// for number in 1..=3 {
-///     sender.send(number)?;
-/// }
+/// sender.send(1)?;
+/// sender.send(2)?;
 /// drop(sender);
 /// whirligig::run(async move {
 ///     assert_eq!(receiver.recv().await, Some(1));
 ///     assert_eq!(receiver.recv().await, Some(2));
-///     assert_eq!(receiver.recv().await, Some(3));
 ///     assert_eq!(receiver.recv().await, None);
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -81,114 +82,176 @@ pub fn unbounded<T>() -> (UnboundedSender<T>, Receiver<T>) {
     (UnboundedSender(sender), receiver)
 }
 
+/// Two tasks that send to and fro mostly find the channel empty, or with one value in it. While it
+/// is no more than that, the slot has all there is, and `many` is not looked at.
+///
+/// ```text
+///                          push_one
+///            .----------------------------------.
+///            v     push_one                     |
+///           One <------------- Empty        Awaited
+///            |  -------------> |  ^  ------> |  ^
+///            |  poll_recv      |  | poll_recv|  |
+///            |                 |  |          |  |
+///  open_many |       open_many v  | settle   v  | settle
+///            '-----------------> Many <---------'
+/// ```
+///
+/// No waker runs and no value is dropped while `many` is borrowed. What is in a cell needs no
+/// borrow, and is replaced before what was in it is dropped.
 struct Shared<T> {
-    /// Borrowed only where no foreign code runs: no waker's, and no value's drop.
-    state: RefCell<State<T>>,
+    slot: Cell<Slot<T>>,
+    /// Of the receiver's last wait. It stays when it was woken, since the next wait is mostly the
+    /// same task's, and then needs no clone. While it is being woken, the place is empty.
+    receiver: Cell<Option<Waker>>,
+    senders: Cell<usize>,
+    many: RefCell<Many<T>>,
     capacity: usize,
 }
 
-/// Free room, room granted to senders, and values make up the capacity.
-struct State<T> {
-    values: VecDeque<T>,
-    room: Permits,
-    wait: Wait,
-    /// Of the receiver's last wait. It is kept when that is over, since the next is mostly the same
-    /// task's, and then needs no clone.
-    receiver: Option<Waker>,
-    senders: usize,
-    closed: bool,
+enum Slot<T> {
+    /// Open and empty; no sender waits or was granted room, and neither does the receiver wait.
+    Empty,
+    /// As `Empty`, but the receiver waits.
+    Awaited,
+    /// As `Empty`, but for one value.
+    One(T),
+    /// Anything else, of which `many` tells.
+    Many,
 }
 
-/// ```text
-///              poll_recv                 push, close
-///   (nobody) ------------> for a value -------------> out to be woken
-///      ^                        |                           |
-///      '---- given up ----------+------ woken, given up ----'
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    None,
-    /// The receiver is to be woken by the next value.
-    ForValue,
-    /// Its waker is being woken, and goes back to its place if nothing happens meanwhile.
-    Out,
+struct Many<T> {
+    queue: Queue<T>,
+    /// The receiver waits.
+    awaited: bool,
 }
 
 impl<T> Shared<T> {
-    #[inline]
-    fn state(&self) -> RefMut<'_, State<T>> {
-        self.state.borrow_mut()
+    fn is_closed(&self) -> bool {
+        self.peek(|slot| matches!(slot, Slot::Many)) && self.many.borrow().queue.is_closed()
     }
 
-    /// Puts a value into room that was taken, and wakes who waits for it.
-    #[inline]
-    fn push(&self, mut state: RefMut<'_, State<T>>, value: T) {
-        state.values.push_back(value);
-        self.wake_receiver(state);
+    fn len(&self) -> usize {
+        self.peek(|slot| match slot {
+            Slot::Empty | Slot::Awaited => 0,
+            Slot::One(_) => 1,
+            Slot::Many => self.many.borrow().queue.len(),
+        })
     }
 
-    #[inline]
-    fn wake_receiver(&self, mut state: RefMut<'_, State<T>>) {
-        if state.wait == Wait::ForValue {
-            state.wait = Wait::Out;
-            let waker = state.receiver.take();
-            drop(state);
-            if let Some(waker) = waker {
-                contain(|| waker.wake_by_ref());
-                self.put_back(waker);
+    fn peek<R>(&self, look: impl FnOnce(&Slot<T>) -> R) -> R {
+        let slot = self.slot.replace(Slot::Many);
+        let seen = look(&slot);
+        self.slot.set(slot);
+        seen
+    }
+
+    /// Puts all there is into `many`; to be undone by [`Shared::settle`] once that is possible.
+    fn open_many(&self) -> RefMut<'_, Many<T>> {
+        let mut many = self.many.borrow_mut();
+        match self.slot.replace(Slot::Many) {
+            Slot::Empty | Slot::Many => {}
+            Slot::Awaited => many.awaited = true,
+            Slot::One(value) => {
+                // There is room: the queue was empty, and open.
+                let sent = many.queue.try_push(value);
+                debug_assert!(sent.is_ok(), "the slot stands for the whole queue");
+            }
+        }
+        many
+    }
+
+    /// Leaves [`Slot::Many`] if the slot can have all again.
+    fn settle(&self, mut many: RefMut<'_, Many<T>>) {
+        let idle = many.queue.free() == self.capacity && !many.queue.is_closed();
+        if idle && self.senders.get() > 0 {
+            let awaited = mem::take(&mut many.awaited);
+            self.slot.set(if awaited { Slot::Awaited } else { Slot::Empty });
+        }
+    }
+
+    /// Puts a value into an empty channel, or gives it back if the channel is anything else.
+    #[inline(always)]
+    fn push_one(&self, value: T) -> Result<(), T> {
+        match self.slot.replace(Slot::One(value)) {
+            Slot::Awaited => self.wake_receiver(),
+            Slot::Empty => {}
+            other => return Err(self.put_back(other)),
+        }
+        Ok(())
+    }
+
+    /// Puts back what was in the slot, and returns what came instead.
+    #[inline(never)]
+    fn put_back(&self, other: Slot<T>) -> T {
+        match self.slot.replace(other) {
+            Slot::One(value) => value,
+            _ => unreachable!("a value was put there just now"),
+        }
+    }
+
+    /// Wakes the receiver, whose wait ended before.
+    #[inline(always)]
+    fn wake_receiver(&self) {
+        if let Some(waker) = self.receiver.take() {
+            contain(|| waker.wake_by_ref());
+            if let Some(newer) = self.receiver.replace(Some(waker)) {
+                self.put_newer_back(newer);
             }
         }
     }
 
-    #[inline]
-    fn put_back(&self, waker: Waker) {
-        let mut state = self.state();
-        if state.wait == Wait::Out {
-            state.wait = Wait::None;
-            state.receiver = Some(waker);
-        }
+    /// Another waker came while the last was woken, and took its place.
+    #[cold]
+    fn put_newer_back(&self, newer: Waker) {
+        let older = self.receiver.replace(Some(newer));
+        contain(|| drop(older));
     }
 
-    /// Takes a value out; its room goes to who waits for it.
-    #[inline]
-    fn pop(&self) -> Result<T, TryRecvError> {
-        let mut state = self.state();
-        match state.values.pop_front() {
-            Some(value) => {
-                if !state.room.put_free(1) {
-                    self.pass_room_on(state);
-                }
-                Ok(value)
-            }
-            None if state.closed || state.senders == 0 => Err(TryRecvError::Closed),
+    #[inline(never)]
+    fn try_push_many(&self, value: T) -> Result<(), TrySendError<T>> {
+        let mut many = self.open_many();
+        let sent = many.queue.try_push(value);
+        let awaited = sent.is_ok() && mem::take(&mut many.awaited);
+        self.settle(many);
+        if awaited {
+            self.wake_receiver();
+        }
+        sent
+    }
+
+    #[inline(never)]
+    fn pop_many(&self) -> Result<T, TryRecvError> {
+        let mut woken = Woken::default();
+        let mut many = self.open_many();
+        let value = many.queue.pop(&mut woken);
+        let ended = many.queue.is_closed() || self.senders.get() == 0;
+        self.settle(many);
+        woken.wake(());
+        match value {
+            Some(value) => Ok(value),
+            None if ended => Err(TryRecvError::Closed),
             None => Err(TryRecvError::Empty),
         }
     }
 
-    #[cold]
-    fn pass_room_on(&self, mut state: RefMut<'_, State<T>>) {
-        let mut woken = Woken::default();
-        state.room.put(1, &mut woken);
-        woken.wake(state);
-    }
-
-    /// Ends the receiver's wait if it is given up.
+    /// Takes out what [`Receiver::poll_recv`] left behind.
     #[cold]
     fn end_wait(&self) {
-        let mut state = self.state();
-        state.wait = Wait::None;
-        let waker = state.receiver.take();
-        drop(state);
-        contain(|| drop(waker));
+        let mut many = self.open_many();
+        many.awaited = false;
+        self.settle(many);
+        // One that does nothing keeps the place from a waker that is just being woken.
+        let before = self.receiver.replace(Some(Waker::noop().clone()));
+        contain(|| drop(before));
     }
 
-    #[cold]
     fn close(&self) {
         let mut woken = Woken::default();
-        let mut state = self.state();
-        state.closed = true;
-        state.room.close(&mut woken);
-        woken.wake(state);
+        let mut many = self.open_many();
+        many.queue.close(&mut woken);
+        drop(many);
+        woken.wake(());
     }
 }
 
@@ -219,21 +282,13 @@ impl<T> Sender<T> {
     /// closed; both with the value.
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let mut state = self.shared.state();
-        match state.room.try_take(1) {
-            Ok(()) => {
-                self.shared.push(state, value);
-                Ok(())
-            }
-            Err(Refused::Later) => Err(TrySendError::Full(value)),
-            Err(Refused::Closed) => Err(TrySendError::Closed(value)),
-        }
+        self.shared.push_one(value).or_else(|value| self.shared.try_push_many(value))
     }
 
     /// Whether the receiver was dropped or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.state().closed
+        self.shared.is_closed()
     }
 
     /// How many values the channel holds at most.
@@ -245,17 +300,20 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.shared.state().senders += 1;
+        self.shared.senders.set(self.shared.senders.get() + 1);
         Sender { shared: Rc::clone(&self.shared) }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.senders -= 1;
-        if state.senders == 0 {
-            self.shared.wake_receiver(state);
+        let senders = self.shared.senders.get() - 1;
+        self.shared.senders.set(senders);
+        if senders == 0 {
+            let awaited = mem::take(&mut self.shared.open_many().awaited);
+            if awaited {
+                self.shared.wake_receiver();
+            }
         }
     }
 }
@@ -275,45 +333,41 @@ pub struct Sending<'a, T> {
 impl<T> Unpin for Sending<'_, T> {}
 
 impl<T> Sending<'_, T> {
-    /// The rest of a poll, if there is no room or a place in line.
-    #[cold]
-    fn poll_in_line(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError<T>>> {
+    /// The rest of a poll, if the channel is neither empty nor open.
+    #[inline(never)]
+    fn poll_many(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError<T>>> {
         let Sending { shared, value, place } = self;
-        poll_with_waker(cx, |waker| {
-            let mut state = shared.state();
-            // Room that was granted before is of no use then: the receiver may be through.
-            let open = !state.closed && ready!(state.room.poll_take(1, place, waker));
-            Poll::Ready(match value.take() {
-                Some(value) if open => {
-                    shared.push(state, value);
-                    Ok(())
-                }
-                Some(value) => Err(SendError(value)),
-                None => Ok(()),
-            })
-        })
+        let mut awaited = false;
+        let polled = poll_with_waker(cx, |waker| {
+            let mut many = shared.open_many();
+            let polled = many.queue.poll_push(value, place, waker);
+            awaited = value.is_none() && mem::take(&mut many.awaited);
+            shared.settle(many);
+            polled
+        });
+        if awaited {
+            shared.wake_receiver();
+        }
+        // What could not be sent is still there.
+        polled.map(|()| value.take().map_or(Ok(()), |value| Err(SendError(value))))
     }
 }
 
 impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        ready!(poll_proceed(cx));
-        if this.place.is_some() {
-            return this.poll_in_line(cx);
-        }
         let Some(value) = this.value.take() else { return Poll::Ready(Ok(())) };
-        let mut state = this.shared.state();
-        if state.room.try_take(1).is_ok() {
-            this.shared.push(state, value);
-            return Poll::Ready(Ok(()));
+        if !budget::take_one() {
+            this.value = Some(value);
+            return budget::give_way(cx);
         }
-        drop(state);
+        // While it has a place in line, nobody finds the channel empty: it sends in its turn.
+        let Err(value) = this.shared.push_one(value) else { return Poll::Ready(Ok(())) };
         this.value = Some(value);
-        this.poll_in_line(cx)
+        this.poll_many(cx)
     }
 }
 
@@ -329,9 +383,10 @@ impl<T> Drop for Sending<'_, T> {
 #[cold]
 fn leave<T>(shared: &Shared<T>, place: Place) {
     let mut woken = Woken::default();
-    let mut state = shared.state();
-    let own = state.room.leave(place, &mut woken);
-    woken.wake(state);
+    let mut many = shared.open_many();
+    let own = many.queue.leave(place, &mut woken);
+    shared.settle(many);
+    woken.wake(());
     contain(|| drop(own));
 }
 
@@ -347,9 +402,7 @@ impl<T> UnboundedSender<T> {
     /// [`SendError`], with the value, if the receiver was dropped or closed.
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.0.try_send(value).map_err(|refused| match refused {
-            TrySendError::Full(value) | TrySendError::Closed(value) => SendError(value),
-        })
+        self.0.try_send(value).map_err(|refused| SendError(refused.into_inner()))
     }
 
     /// Whether the receiver was dropped or closed.
@@ -365,142 +418,6 @@ impl<T> Clone for UnboundedSender<T> {
     }
 }
 
-/// Receives the values, in the order in which they were sent.
-///
-/// Dropped, it closes the channel and drops the values that are in it.
-pub struct Receiver<T> {
-    shared: Rc<Shared<T>>,
-}
-
-impl<T> Receiver<T> {
-    /// Waits for a value; None when there are none left and none can come.
-    ///
-    /// Cancel safety: dropping it before it is done loses no value.
-    #[inline]
-    pub fn recv(&mut self) -> Receiving<'_, T> {
-        Receiving { receiver: self, waits: false }
-    }
-
-    /// Polls for a value; wakes only the last task that polled.
-    #[inline]
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        ready!(poll_proceed(cx));
-        match self.shared.pop() {
-            Ok(value) => Poll::Ready(Some(value)),
-            Err(TryRecvError::Closed) => Poll::Ready(None),
-            Err(TryRecvError::Empty) => {
-                let mut state = self.shared.state();
-                match &state.receiver {
-                    Some(waker) if waker.will_wake(cx.waker()) => {
-                        state.wait = Wait::ForValue;
-                        Poll::Pending
-                    }
-                    _ => {
-                        drop(state);
-                        self.wait_anew(cx)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Leaves a new waker behind. Its clone is foreign code, after which things may be different.
-    #[cold]
-    fn wait_anew(&mut self, cx: &Context<'_>) -> Poll<Option<T>> {
-        let waker = cx.waker().clone();
-        match self.shared.pop() {
-            Ok(value) => Poll::Ready(Some(value)),
-            Err(TryRecvError::Closed) => Poll::Ready(None),
-            Err(TryRecvError::Empty) => {
-                let mut state = self.shared.state();
-                state.wait = Wait::ForValue;
-                let before = state.receiver.replace(waker);
-                drop(state);
-                contain(|| drop(before));
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Takes a value if there is one.
-    ///
-    /// # Errors
-    /// [`TryRecvError::Empty`] if there is none yet, [`TryRecvError::Closed`] if none can come.
-    #[inline]
-    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        self.shared.pop()
-    }
-
-    /// Refuses further values; those that were sent can still be received.
-    pub fn close(&mut self) {
-        self.shared.close();
-    }
-
-    /// Whether no further values can come: closed, or all senders were dropped.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        let state = self.shared.state();
-        state.closed || state.senders == 0
-    }
-
-    /// How many values are there to be received.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.shared.state().values.len()
-    }
-
-    /// Whether no value is there to be received.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many values the channel holds at most:
-    /// [`Semaphore::PERMITS_MAX`](crate::sync::Semaphore::PERMITS_MAX) if it has no bound.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.shared.capacity
-    }
-}
-
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        self.shared.close();
-        self.shared.end_wait();
-        let left = mem::take(&mut self.shared.state().values);
-        drop(left);
-    }
-}
-
-/// The future of [`Receiver::recv`].
-#[must_use = "futures do nothing unless awaited"]
-pub struct Receiving<'a, T> {
-    receiver: &'a mut Receiver<T>,
-    /// To be ended when it is given up.
-    waits: bool,
-}
-
-impl<T> Future for Receiving<'_, T> {
-    type Output = Option<T>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let this = self.get_mut();
-        let polled = this.receiver.poll_recv(cx);
-        this.waits = polled.is_pending();
-        polled
-    }
-}
-
-impl<T> Drop for Receiving<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.waits {
-            self.receiver.shared.end_wait();
-        }
-    }
-}
-
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("capacity", &self.capacity()).finish_non_exhaustive()
@@ -513,20 +430,8 @@ impl<T> fmt::Debug for UnboundedSender<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
-
 impl<T> fmt::Debug for Sending<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending").finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for Receiving<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiving").finish_non_exhaustive()
     }
 }
