@@ -38,11 +38,13 @@
 //! | [`callback`] | an event loop that calls functions, on the same reactor |
 //! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
 //! | [`delay`] | the delayserver's service, and what its clients share |
+//! | [`coroutine`] | what the compiler makes of an `async fn`, by hand: a lesson |
 
 pub mod blocking;
 mod budget;
 pub mod callback;
 mod contain;
+pub mod coroutine;
 pub mod delay;
 pub mod event;
 mod executor;

@@ -8,7 +8,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-const CLIENTS: [(&str, &str); 4] = [
+const CLIENTS: [(&str, &str); 5] = [
+    ("client-coroutines", env!("CARGO_BIN_EXE_client-coroutines")),
     ("client-callbacks", env!("CARGO_BIN_EXE_client-callbacks")),
     ("client-threads", env!("CARGO_BIN_EXE_client-threads")),
     ("client-async", env!("CARGO_BIN_EXE_client-async")),
