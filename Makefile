@@ -3,12 +3,14 @@
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz bench instructions clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
 	@echo "make test       everything that CI checks: format, clippy, tests, docs, examples, corpora"
 	@echo "make fuzz       fuzz each target for FUZZ_SECONDS (60); needs nightly and cargo-fuzz"
+	@echo "make bench      measure what the runtime costs; with PEERS=DIR, compare it with the programs there"
+	@echo "make instructions  count instructions, and compare with docs/INSTRUCTIONS.md; needs valgrind"
 	@echo "make doc        build the documentation"
 	@echo "make clean      remove what was built"
 
@@ -54,6 +56,19 @@ fuzz:
 	  $(CARGO) +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=90 -max_len=2000 $$words; \
 	done
+
+# With PEERS the figures and the picture in docs/ are written anew; ROUNDS and CASES are for a closer
+# look, and with CASES nothing is written.
+BENCH = $(CARGO) run --release --quiet --bin bench --
+COMPARE = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CASES),--cases $(CASES)) \
+  $(if $(PEERS),--peers $(PEERS) $(if $(CASES),,--figures docs/bench.tsv --chart docs/bench.svg))
+
+bench:
+	@$(BENCH) compare $(COMPARE)
+
+# UPDATE=1 writes the counts instead.
+instructions:
+	@$(BENCH) instructions --kept docs/INSTRUCTIONS.md $(if $(UPDATE),--update)
 
 clean:
 	$(CARGO) clean

@@ -106,9 +106,14 @@ fn nonsense_on_the_command_line_is_refused() {
         (&["micro", "spawn"], "N is missing"),
         (&["micro", "spawn", "0"], "\"0\" is no value for N"),
         (&["micro", "spawn", "-1"], "unknown flag -1"),
-        (&["micro", "spawn", "1", "--addr", "127.0.0.1:0"], "only a server takes --addr"),
+        (&["micro", "spawn", "1", "--addr", "127.0.0.1:0"], "micro takes no --addr"),
         (&["micro", "spawn", "1", "2"], "unexpected argument \"2\""),
-        (&["macro"], "\"macro\" is no order"),
+        (&["macro"], "there is no order \"macro\""),
+        (&["compare", "--rounds", "0"], "\"0\" is no value for --rounds"),
+        (&["compare", "--seconds", "-1"], "\"-1\" is no value for --seconds"),
+        (&["compare", "--kept", "x"], "compare takes no --kept"),
+        (&["chart", "--figures", "x"], "--chart is missing"),
+        (&["instructions"], "--kept is missing"),
     ] {
         let ended = run(arguments);
         assert_eq!((ended.code, &ended.out[..]), (Some(2), &[][..]), "{arguments:?}");

@@ -2,10 +2,19 @@
 //! of other runtimes speak too, so that they can be compared.
 
 mod arguments;
+mod cases;
+mod chart;
+mod compare;
+mod figures;
+mod instructions;
 mod json;
+mod load;
 mod measure;
 mod micro;
+mod picture;
+mod process;
 mod servers;
+mod table;
 mod tasks;
 mod tcp;
 mod timers;
@@ -31,7 +40,10 @@ fn main() -> ExitCode {
         Order::Help => say(HELP),
         Order::Echo(address) => servers::run(address, servers::serve_echo),
         Order::Delay(address) => servers::run(address, servers::serve_delay),
-        Order::Micro { case, count } => micro::run(&case, count),
+        Order::Micro { case, n } => micro::run(&case, n),
+        Order::Compare(comparison) => compare::run(&comparison),
+        Order::Chart { figures, chart } => compare::draw(&figures, &chart),
+        Order::Instructions { kept, update } => instructions::run(&kept, update),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

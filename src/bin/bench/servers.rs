@@ -57,13 +57,12 @@ pub(crate) async fn serve_echo(listener: TcpListener) -> io::Result<()> {
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(()),
-            count => stream.write_all(&buffer[..count]).await?,
-        }
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+    while stream.read_into(&mut buffer).await? > 0 {
+        stream.write_all(&buffer).await?;
+        buffer.clear();
     }
+    Ok(())
 }
 
 /// Answers `GET /{ms}/{message}` with the message after that many milliseconds.

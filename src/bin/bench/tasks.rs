@@ -3,7 +3,7 @@
 use crate::Failure;
 use std::sync::mpsc::channel as thread_channel;
 use std::thread;
-use whirligig::sync::mpsc;
+use whirligig::sync::{local, mpsc};
 use whirligig::task::JoinHandle;
 use whirligig::{spawn as spawn_task, yield_now};
 
@@ -50,8 +50,8 @@ async fn yields(n: u64) {
 
 /// A number goes to another task and comes back.
 pub(crate) async fn pingpong(n: u64) -> Result<(), Failure> {
-    let (ping, mut pings) = mpsc::channel(1);
-    let (pong, mut pongs) = mpsc::channel(1);
+    let (ping, mut pings) = local::mpsc::channel(1);
+    let (pong, mut pongs) = local::mpsc::channel(1);
     let other = spawn_task(async move {
         while let Some(number) = pings.recv().await {
             pong.send(number).await?;
