@@ -8,7 +8,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-const CLIENTS: [(&str, &str); 5] = [
+const CLIENTS: [(&str, &str); 6] = [
+    ("client-workers", env!("CARGO_BIN_EXE_client-workers")),
     ("client-coroutines", env!("CARGO_BIN_EXE_client-coroutines")),
     ("client-callbacks", env!("CARGO_BIN_EXE_client-callbacks")),
     ("client-threads", env!("CARGO_BIN_EXE_client-threads")),
