@@ -1,5 +1,6 @@
 //! Calls that block, on threads of their own.
 
+use crate::reactor::current_kernel;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -98,6 +99,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn submit(work: Work) -> io::Result<()> {
+    // A kernel that is not Linux may have its own way with it.
+    let Err(work) = current_kernel().start(work) else { return Ok(()) };
     let mut pool = lock(&POOL);
     // Those who are idle may be fewer than the work that is in line for them already.
     if pool.idle <= pool.queue.len() && pool.threads < THREADS_MAX {

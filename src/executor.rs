@@ -30,6 +30,12 @@ pub(crate) fn is_in_turn() -> bool {
     AtHome::current(|_| ()).is_some()
 }
 
+/// Does `work` in nobody's turn, as if on another thread.
+#[cfg(any(test, feature = "sim"))]
+pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> R {
+    crate::task::outside(work)
+}
+
 impl Executor {
     /// `unpark` ends the wait that a successful [`Executor::prepare_to_park`] announced, from any
     /// thread.

@@ -39,6 +39,7 @@
 //! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
 //! | [`delay`] | the delayserver's service, and what its clients share |
 //! | [`coroutine`] | what the compiler makes of an `async fn`, by hand: a lesson |
+//! | `sim` | a simulated kernel, and a world of hosts on it (feature `sim`) |
 
 pub mod blocking;
 mod budget;
@@ -56,6 +57,8 @@ pub mod net;
 mod reactor;
 mod runtime;
 pub mod signal;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod slab;
 pub mod sync;
 pub mod sys;

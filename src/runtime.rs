@@ -21,6 +21,8 @@ pub use handle::Handle;
 use crate::budget;
 use crate::executor::{self, BATCH_MAX, Executor};
 use crate::instant::Instant;
+#[cfg(any(test, feature = "sim"))]
+use crate::reactor;
 use crate::reactor::{Reactor, Wait};
 use crate::sys::{ExactWaits, KernelHandle};
 use crate::task::{JoinHandle, Shared};
@@ -293,6 +295,13 @@ impl std::fmt::Debug for Runtime {
             .field("timers", &timers)
             .finish()
     }
+}
+
+/// Does `work` in no runtime's turn, as if on another thread.
+#[cfg(any(test, feature = "sim"))]
+pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> R {
+    let _left = reactor::leave();
+    executor::outside(work)
 }
 
 /// Sets a flag, and resets it when dropped, also when a panic passes.

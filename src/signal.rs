@@ -1,8 +1,8 @@
 //! Waiting for signals.
 
 use crate::event::Readiness;
-use crate::reactor::{Direction, Watched};
-use crate::sys;
+use crate::reactor::{Direction, Watched, current_kernel};
+use crate::sys::KernelHandle;
 pub use crate::sys::signal::Signal;
 use std::future::poll_fn;
 use std::io;
@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 /// that come several times before anyone looks may come out as one, as they do in the kernel.
 #[derive(Debug)]
 pub struct Signals {
+    kernel: KernelHandle,
     watched: Watched,
     /// How many of each were seen.
     seen: Vec<(Signal, u64)>,
@@ -26,14 +27,16 @@ impl Signals {
     /// # Errors
     /// Out of descriptors; those of `signal(2)`.
     pub fn new(signals: &[Signal]) -> io::Result<Signals> {
+        let kernel = current_kernel();
         // Counted before it is watched: one that comes while this runs must not be lost.
-        let count = |&signal| (signal, sys::signal::count(signal));
+        let count = |&signal| (signal, kernel.signal_count(signal));
         let seen = signals.iter().map(count).collect();
         for &signal in signals {
-            sys::signal::watch(signal)?;
+            kernel.watch_signal(signal)?;
         }
-        let watched = Watched::adopt(sys::signal::descriptor()?)?;
-        Ok(Signals { watched, seen })
+        // Others have duplicates of it.
+        let watched = Watched::from_parts(kernel.signal_descriptor()?, true);
+        Ok(Signals { kernel, watched, seen })
     }
 
     /// Waits for the next signal.
@@ -53,7 +56,7 @@ impl Signals {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Signal>> {
         loop {
             for (signal, seen) in &mut self.seen {
-                let count = sys::signal::count(*signal);
+                let count = self.kernel.signal_count(*signal);
                 if count != *seen {
                     *seen = count;
                     return Poll::Ready(Ok(*signal));
@@ -78,7 +81,7 @@ mod tests {
             let mut second = Signals::new(&[Signal::User2]).unwrap();
             let waiting = crate::spawn(async move { first.recv().await.unwrap() });
             crate::yield_now().await;
-            sys::signal::raise(Signal::User2).unwrap();
+            crate::sys::signal::raise(Signal::User2).unwrap();
             (waiting.await.unwrap(), second.recv().await.unwrap())
         });
         assert_eq!(got.unwrap(), (Signal::User2, Signal::User2));

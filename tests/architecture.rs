@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["http"],
     &["delay", "coroutine"],
+    &["sim"],
 ];
 
 /// What the order of the table would allow: the runtime alone joins tasks and reactor.

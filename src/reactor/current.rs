@@ -62,6 +62,12 @@ impl Drop for Entered {
     }
 }
 
+/// Leaves it until the guard is dropped: what is done meanwhile is done as on another thread.
+#[cfg(any(test, feature = "sim"))]
+pub(crate) fn leave() -> Entered {
+    Entered(exchange(None))
+}
+
 fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {
     ADDRESS.set(reactor.as_ref().map_or(ptr::null(), Rc::as_ptr));
     let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(reactor)));

@@ -17,6 +17,8 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use current::leave;
 pub(crate) use current::{current_kernel, now};
 pub(crate) use source::Direction;
 pub(crate) use watched::{After, Watched};

@@ -13,6 +13,7 @@
 //! made again here, above the seam, so that a kernel below it can interrupt them.
 
 use super::epoll::{self, Control, EventBuffer};
+use super::signal::{self, Signal};
 use super::socket::{self, Connect, Family, SocketOption};
 use super::{clock, eventfd, retry};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -109,6 +110,26 @@ macro_rules! calls {
             fn now(&self) -> u64;
             /// `getaddrinfo(3)`; called where it may block.
             fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+            /// Runs `work`, which may block, where that keeps nobody waiting; gives it back to
+            /// have it run on a thread of the pool of [`crate::blocking`].
+            ///
+            /// # Errors
+            /// The work, if this kernel does nothing of its own about it.
+            fn start(&self, work: Work) -> Result<(), Work> {
+                Err(work)
+            }
+            /// [`signal::watch`].
+            fn watch_signal(&self, signal: Signal) -> io::Result<()> {
+                signal::watch(signal)
+            }
+            /// [`signal::count`].
+            fn signal_count(&self, signal: Signal) -> u64 {
+                signal::count(signal)
+            }
+            /// [`signal::descriptor`].
+            fn signal_descriptor(&self) -> io::Result<Hosted> {
+                self.adopt(signal::descriptor()?)
+            }
             $(
                 $(#[$doc])*
                 fn $name(&self, number: i32, $($argument: $type),*) -> io::Result<$result>;
@@ -199,6 +220,10 @@ impl Descriptor {
     }
 }
 
+/// Work for another thread.
+#[cfg(any(test, feature = "fault"))]
+pub type Work = Box<dyn FnOnce() + Send>;
+
 /// The kernel that a runtime runs on; what is opened under the runtime is opened there.
 #[derive(Clone, Debug, Default)]
 pub struct KernelHandle {
@@ -281,6 +306,54 @@ impl KernelHandle {
             return hosted.resolve(host, port);
         }
         Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
+#[cfg_attr(
+    not(any(test, feature = "fault")),
+    expect(clippy::unused_self, reason = "only a hosted kernel has anything to do")
+)]
+impl KernelHandle {
+    /// Has the kernel run `work`, which may block, in its own way.
+    ///
+    /// # Errors
+    /// The work, if it is for a thread.
+    pub(crate) fn start(
+        &self,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> Result<(), Box<dyn FnOnce() + Send>> {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.start(work);
+        }
+        Err(work)
+    }
+
+    /// [`signal::watch`].
+    pub(crate) fn watch_signal(&self, signal: Signal) -> io::Result<()> {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.watch_signal(signal);
+        }
+        signal::watch(signal)
+    }
+
+    /// [`signal::count`].
+    pub(crate) fn signal_count(&self, signal: Signal) -> u64 {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.signal_count(signal);
+        }
+        signal::count(signal)
+    }
+
+    /// [`signal::descriptor`].
+    pub(crate) fn signal_descriptor(&self) -> io::Result<Descriptor> {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.signal_descriptor().map(Descriptor::from);
+        }
+        signal::descriptor().map(Descriptor::from)
     }
 }
 

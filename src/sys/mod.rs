@@ -29,7 +29,7 @@ pub use epoll::{Control, Epoll, EventBuffer};
 pub use eventfd::Notifier;
 pub use kernel::{Descriptor, KernelHandle};
 #[cfg(any(test, feature = "fault"))]
-pub use kernel::{Hosted, Kernel};
+pub use kernel::{Hosted, Kernel, Work};
 pub use limit::raise_descriptor_limit;
 pub(crate) use slack::ExactWaits;
 pub(crate) use socket::PARTS_MAX;

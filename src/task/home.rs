@@ -167,6 +167,13 @@ impl Id {
     }
 }
 
+/// Does `work` in nobody's turn, as if on another thread.
+#[cfg(any(test, feature = "sim"))]
+pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> R {
+    let _entered = Entered(HOME.replace(ptr::null()));
+    work()
+}
+
 impl Shared {
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox

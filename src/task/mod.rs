@@ -20,6 +20,8 @@ mod waker;
 
 pub use join::{AbortHandle, JoinError, JoinHandle};
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use home::outside;
 pub(crate) use home::{AtHome, Home, Shared};
 
 /// Names a task for as long as the process lives.

@@ -1,0 +1,276 @@
+//! How a world goes on: turns of its hosts, and time in between.
+//!
+//! ```text
+//!   run_until:  block_on, on a host of its own
+//!                  `--> epoll_wait finds nothing --> drive:  .--> turns of all hosts that have
+//!                                                            |    something to do
+//!                                                            |    time goes on to the next
+//!                                                            `--- thing that happens
+//! ```
+
+use super::kernel::{Host, Net};
+use super::machine::{Machine, Start};
+use super::random::Random;
+use super::trace::What;
+use crate::runtime;
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The host that the future of `run_until` runs on.
+pub(super) const MAIN: usize = 0;
+
+/// Rounds of turns without a rest, after which the world is taken to spin.
+const ROUNDS_MAX: u64 = 1_000_000;
+
+thread_local! {
+    /// The worlds that are being run on this thread, the innermost last.
+    static DRIVERS: RefCell<Vec<Rc<Inner>>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) struct Inner {
+    pub(super) seed: u64,
+    pub(super) net: Arc<Mutex<Net>>,
+    pub(super) lent: Arc<OwnedFd>,
+    /// The machine of `run_until` has no entry's future, but has its place.
+    pub(super) machines: RefCell<Vec<Machine>>,
+    /// Whose turn it is.
+    pub(super) running: Cell<Option<usize>>,
+    /// Hosts that are to crash when their turn is over.
+    pub(super) doomed: RefCell<Vec<usize>>,
+    pub(super) order: RefCell<Random>,
+    pub(super) time_limit: Cell<u64>,
+    pub(super) rounds: Cell<u64>,
+}
+
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Makes the world the one whose time goes on while `main` waits, until it is dropped.
+pub(super) struct Driving;
+
+impl Driving {
+    pub(super) fn begin(inner: &Rc<Inner>) -> Driving {
+        DRIVERS.with(|drivers| drivers.borrow_mut().push(Rc::clone(inner)));
+        Driving
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        let ended = DRIVERS.with(|drivers| drivers.borrow_mut().pop());
+        drop(ended);
+    }
+}
+
+/// The world that waits of `host` let go on.
+fn driver(net: &Arc<Mutex<Net>>, host: usize) -> Option<Rc<Inner>> {
+    if host != MAIN {
+        return None;
+    }
+    let innermost = DRIVERS.with(|drivers| drivers.borrow().last().map(Rc::clone));
+    innermost.filter(|inner| Arc::ptr_eq(&inner.net, net))
+}
+
+/// Called before each look of `host` at its events.
+pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
+    if let Some(inner) = driver(net, host) {
+        inner.round();
+    }
+}
+
+/// Called by a wait of `host` that found nothing: lets time go on, up to `deadline`. False if that
+/// has come.
+pub(super) fn wait_for(net: &Arc<Mutex<Net>>, host: usize, deadline: Option<u64>) -> bool {
+    match driver(net, host) {
+        Some(inner) => inner.drive(deadline),
+        None => wait_alone(net, deadline),
+    }
+}
+
+/// The same without a world: for a kernel that is used by itself.
+fn wait_alone(net: &Arc<Mutex<Net>>, deadline: Option<u64>) -> bool {
+    let mut net = net.lock().unwrap_or_else(PoisonError::into_inner);
+    if deadline.is_some_and(|deadline| deadline <= net.now) {
+        return false;
+    }
+    match net.next_at().into_iter().chain(deadline).min() {
+        Some(next) => net.advance(next),
+        None => panic!("a simulated kernel was asked to wait for what can't come"),
+    }
+    true
+}
+
+impl Inner {
+    pub(super) fn new(seed: u64) -> Rc<Inner> {
+        let lent = match std::fs::File::open("/dev/null") {
+            Ok(file) => Arc::new(OwnedFd::from(file)),
+            Err(error) => panic!("a world needs /dev/null: {error}"),
+        };
+        let mut net = Net::new(seed);
+        net.call_time = 1_000;
+        let order = RefCell::new(net.random.fork());
+        Rc::new(Inner {
+            seed,
+            net: Arc::new(Mutex::new(net)),
+            lent,
+            machines: RefCell::new(Vec::new()),
+            running: Cell::new(None),
+            doomed: RefCell::new(Vec::new()),
+            order,
+            time_limit: Cell::new(nanoseconds(Duration::from_secs(24 * 3600))),
+            rounds: Cell::new(0),
+        })
+    }
+
+    pub(super) fn net(&self) -> MutexGuard<'_, Net> {
+        self.net.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, name: &str, start: Start) -> usize {
+        let mut machines = self.machines.borrow_mut();
+        let mut net = self.net();
+        let port = net.random.number();
+        let host = Host::new(name, machines.len(), port);
+        net.hosts.push(host);
+        machines.push(Machine::new(start));
+        machines.len() - 1
+    }
+
+    pub(super) fn find(&self, name: &str) -> usize {
+        let found = self.net().hosts.iter().position(|host| host.name == name);
+        found.unwrap_or_else(|| panic!("no host of this world is called {name:?}"))
+    }
+
+    pub(super) fn boot(&self, host: usize) {
+        let life = self.net().hosts[host].life;
+        let faults = std::mem::take(&mut self.net().faults);
+        let booted = self.machines.borrow_mut()[host].boot(&self.net, &self.lent, host, life);
+        self.net().faults = faults;
+        if let Err(error) = booted {
+            panic!("a host's runtime could not be made: {error}");
+        }
+    }
+
+    pub(super) fn crash(&self, host: usize) {
+        self.net().crash(host);
+        let down = self.machines.borrow_mut()[host].take_down();
+        drop(down);
+    }
+
+    /// Gives every host that has something to do its turn, then has time go on to the next thing
+    /// that happens, at most to `deadline`. False if that had come already.
+    fn drive(&self, deadline: Option<u64>) -> bool {
+        loop {
+            let busy = self.round();
+            let mut net = self.net();
+            if net.hosts[MAIN].roused {
+                return true;
+            }
+            if deadline.is_some_and(|deadline| deadline <= net.now) {
+                return false;
+            }
+            if busy {
+                continue;
+            }
+            let wanted = self.next_turn_at(&net);
+            match net.next_at().into_iter().chain(wanted).chain(deadline).min() {
+                Some(next) => {
+                    assert!(
+                        next <= self.time_limit.get(),
+                        "the world's time limit is over at {next} ns"
+                    );
+                    let next = next.max(net.now);
+                    net.advance(next);
+                    self.rounds.set(0);
+                }
+                None => panic!(
+                    "nothing is left that could happen, and every task waits: a wake was lost, or \
+                     the program waits for itself"
+                ),
+            }
+        }
+    }
+
+    /// When the first host wants its next turn, in the world's time.
+    fn next_turn_at(&self, net: &Net) -> Option<u64> {
+        let machines = self.machines.borrow();
+        let at = |(host, machine): (usize, &Machine)| {
+            machine.until.map(|until| net.world_time(host, until))
+        };
+        machines.iter().enumerate().filter_map(at).min()
+    }
+
+    /// One turn for each host that has something to do, and the blocking work that is due; whether
+    /// there was any.
+    fn round(&self) -> bool {
+        let mut busy = self.work();
+        let hosts: Vec<usize> = {
+            let (machines, net) = (self.machines.borrow(), self.net());
+            let is_due = |host: &usize| {
+                let machine = &machines[*host];
+                let due = machine.until.is_some_and(|at| net.world_time(*host, at) <= net.now);
+                machine.runtime.is_some() && (machine.ready || due || net.hosts[*host].roused)
+            };
+            (0..machines.len()).filter(is_due).collect()
+        };
+        let first = self.order.borrow_mut().index(hosts.len());
+        for &host in hosts[first..].iter().chain(&hosts[..first]) {
+            self.turn(host);
+            busy = true;
+        }
+        if busy {
+            self.rounds.set(self.rounds.get() + 1);
+            assert!(self.rounds.get() < ROUNDS_MAX, "the hosts do not come to rest: they spin");
+        }
+        busy
+    }
+
+    fn work(&self) -> bool {
+        let mut any = false;
+        loop {
+            let next = self.net().work.pop_front();
+            let Some((host, life, work)) = next else { return any };
+            let mut net = self.net();
+            let lives = net.hosts[host].life == life && !net.hosts[host].down;
+            net.record(host, What::Work, 0, 0, lives.into());
+            drop(net);
+            if lives {
+                runtime::outside(work);
+            }
+            any = true;
+        }
+    }
+
+    fn turn(&self, host: usize) {
+        let runtime = self.machines.borrow()[host].runtime.clone();
+        let Some(runtime) = runtime else { return };
+        self.running.set(Some(host));
+        let turn = runtime.turn();
+        self.running.set(None);
+        let turn = turn.unwrap_or_else(|error| panic!("a turn of host {host} failed: {error}"));
+        let (sources, timers) = runtime.source_and_timer_counts();
+        let tasks = runtime.task_count();
+        drop(runtime);
+        let outcome = {
+            let mut machines = self.machines.borrow_mut();
+            machines[host].note(turn);
+            machines[host].outcome()
+        };
+        let mut net = self.net();
+        net.record(host, What::Turn, tasks as i64, sources as u64, timers as i64);
+        if let Some(Err(error)) = outcome {
+            let name = net.hosts[host].name.clone();
+            drop(net);
+            panic!("host {name:?} failed: {error}");
+        }
+        drop(net);
+        let doomed = std::mem::take(&mut *self.doomed.borrow_mut());
+        for host in doomed {
+            self.crash(host);
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The socket calls of a program, after net/ipv4/af_inet.c and net/ipv4/tcp.c of Linux.
+
+use super::errno::{
+    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, ECONNABORTED, ECONNREFUSED, EHOSTUNREACH,
+    EINVAL, EISCONN, ENETUNREACH, ENOTCONN, ENOTSOCK, EPIPE,
+};
+use super::net::{Action, Body, Id, Net, Object, Sys};
+use super::tcp::{Progress, RECEIVE, SEND, State, Tcp};
+use crate::sim::fault::Fault;
+use crate::sys::{Connect, Family, SocketOption};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+
+impl Net {
+    /// The socket behind a descriptor.
+    pub(super) fn socket_of(&mut self, host: usize, number: i32) -> Sys<Id> {
+        let id = self.object(host, number)?;
+        match self.entry(id).object {
+            Object::Tcp(_) => Ok(id),
+            _ => Err(ENOTSOCK),
+        }
+    }
+
+    pub(super) fn bind(&mut self, id: Id, address: SocketAddr) -> Sys<()> {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        check_family(tcp.family, &address)?;
+        if !self.hosts[host].has(address.ip()) {
+            return Err(EADDRNOTAVAIL);
+        }
+        let tcp = self.tcp(id);
+        if tcp.state != State::Closed || tcp.local.is_some() {
+            return Err(EINVAL);
+        }
+        let mut address = plain(address);
+        if address.port() == 0 {
+            let now = self.now;
+            address.set_port(self.hosts[host].free_port(now)?);
+        } else if self.conflicts(id, address, false) {
+            return Err(EADDRINUSE);
+        }
+        self.tcp(id).bound = true;
+        self.set_local(id, address);
+        Ok(())
+    }
+
+    fn set_local(&mut self, id: Id, address: SocketAddr) {
+        let host = self.entry(id).host;
+        if self.tcp(id).local.replace(address).is_none() {
+            self.hosts[host].take_port(address.port(), id);
+        }
+    }
+
+    /// Whether another socket keeps `id` from having `address` (`inet_csk_bind_conflict`).
+    fn conflicts(&mut self, id: Id, address: SocketAddr, listening: bool) -> bool {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        let reuse = tcp.is_set(SocketOption::ReuseAddress) && !listening;
+        let share = tcp.is_set(SocketOption::ReusePort);
+        let only = tcp.is_set(SocketOption::V6Only);
+        for other in self.hosts[host].at_port(address.port()).to_vec() {
+            let tcp = self.tcp(other);
+            let Some(bound) = tcp.local.filter(|_| other != id) else { continue };
+            if !overlap(bound, tcp.is_set(SocketOption::V6Only), address, only) {
+                continue;
+            }
+            let both_reuse =
+                reuse && tcp.is_set(SocketOption::ReuseAddress) && tcp.state != State::Listening;
+            let both_share = share && tcp.is_set(SocketOption::ReusePort);
+            // To listen, only those that listen are in the way.
+            let in_the_way = !listening || tcp.state == State::Listening;
+            if in_the_way && !both_reuse && !both_share {
+                return true;
+            }
+        }
+        let now = self.now;
+        !listening && self.hosts[host].rests_at(address.port(), now, reuse)
+    }
+
+    pub(super) fn listen(&mut self, id: Id, backlog: u32) -> Sys<()> {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        let may = matches!(tcp.state, State::Closed | State::Listening);
+        if tcp.progress != Progress::Unconnected || !may {
+            return Err(EINVAL);
+        }
+        // What `listen(2)` calls somaxconn.
+        tcp.backlog = backlog.min(4096) as usize;
+        if tcp.state == State::Listening {
+            return Ok(());
+        }
+        match tcp.local {
+            Some(local) => {
+                if self.conflicts(id, local, true) {
+                    return Err(EADDRINUSE);
+                }
+            }
+            None => {
+                let any = any_address(tcp.family);
+                let now = self.now;
+                let port = self.hosts[host].free_port(now)?;
+                self.set_local(id, SocketAddr::new(any, port));
+            }
+        }
+        let tcp = self.tcp(id);
+        tcp.state = State::Listening;
+        (tcp.shut, tcp.error) = (0, None);
+        Ok(())
+    }
+
+    pub(super) fn connect(&mut self, id: Id, address: SocketAddr) -> Sys<Connect> {
+        let tcp = self.tcp(id);
+        check_family(tcp.family, &address)?;
+        match tcp.progress {
+            Progress::Connected => return Err(EISCONN),
+            Progress::Connecting => match tcp.state {
+                State::SynSent | State::SynReceived => return Ok(Connect::InProgress),
+                State::Closed => {
+                    let error = tcp.take_error().unwrap_or(ECONNABORTED);
+                    self.disconnect(id);
+                    return Err(error);
+                }
+                _ => {
+                    tcp.progress = Progress::Connected;
+                    return Ok(Connect::Done);
+                }
+            },
+            Progress::Unconnected if tcp.state != State::Closed => return Err(EISCONN),
+            Progress::Unconnected => {}
+        }
+        self.connect_anew(id, plain(address))
+    }
+
+    fn connect_anew(&mut self, id: Id, address: SocketAddr) -> Sys<Connect> {
+        let host = self.entry(id).host;
+        let mut peer = address;
+        if peer.ip().is_unspecified() {
+            // It stands for this machine.
+            peer.set_ip(loopback(self.tcp(id).family));
+        }
+        let Some(target) = self.host_of(host, peer.ip()) else { return Err(ENETUNREACH) };
+        if self.fault(Fault::Unreachable, host) {
+            return Err(if self.random.chance(500_000) { ENETUNREACH } else { EHOSTUNREACH });
+        }
+        let own_address = match (peer.ip(), target == host) {
+            (ip, true) if !ip.is_loopback() => ip,
+            (_, true) => loopback(self.tcp(id).family),
+            (IpAddr::V4(_), false) => self.hosts[host].v4.into(),
+            (IpAddr::V6(_), false) => self.hosts[host].v6.into(),
+        };
+        let mut local = match self.tcp(id).local {
+            Some(local) => local,
+            None => {
+                let now = self.now;
+                let port = self.hosts[host].free_port(now)?;
+                SocketAddr::new(own_address, port)
+            }
+        };
+        if local.ip().is_unspecified() {
+            local.set_ip(own_address);
+        }
+        if self.hosts[host].connection(local, peer).is_some() {
+            return Err(EADDRNOTAVAIL);
+        }
+        self.set_local(id, local);
+        self.hosts[host].set_connection(local, peer, id);
+        let refused = self.fault(Fault::Refuse, host);
+        let silent = !refused && self.fault(Fault::Silence, host);
+        let tcp = self.tcp(id);
+        tcp.peer = Some(peer);
+        tcp.state = State::SynSent;
+        tcp.progress = Progress::Connecting;
+        (tcp.shut, tcp.ended, tcp.error) = (0, false, None);
+        (tcp.next, tcp.told_edge, tcp.sent, tcp.acknowledged, tcp.edge) = (0, 0, 0, 0, 0);
+        (tcp.end_wanted, tcp.end_sent, tcp.no_space) = (false, false, false);
+        tcp.received.clear();
+        if refused {
+            self.fail(id, ECONNREFUSED);
+        } else {
+            self.syn(id, silent);
+        }
+        Ok(Connect::InProgress)
+    }
+
+    /// Makes a socket as if it had never been connected (`tcp_disconnect`).
+    fn disconnect(&mut self, id: Id) {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        let (local, peer, bound) = (tcp.local, tcp.peer.take(), tcp.bound);
+        tcp.progress = Progress::Unconnected;
+        tcp.state = State::Closed;
+        tcp.shut = 0;
+        tcp.error = None;
+        if let Some((local, peer)) = local.zip(peer) {
+            if self.hosts[host].connection(local, peer) == Some(id) {
+                self.hosts[host].end_connection(local, peer);
+            }
+        }
+        if !bound {
+            let gone = Tcp { local: self.tcp(id).local.take(), ..Tcp::new(Family::V4) };
+            self.hosts[host].forget(id, &gone);
+        }
+    }
+
+    /// Takes the next connection off the queue.
+    pub(super) fn accept(&mut self, id: Id) -> Sys<(Id, SocketAddr)> {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        if tcp.state != State::Listening {
+            return Err(EINVAL);
+        }
+        if tcp.queue.is_empty() || tcp.queue_withheld {
+            return Err(EAGAIN);
+        }
+        if self.fault(Fault::WouldBlock, host) {
+            self.tcp(id).queue_withheld = true;
+            self.schedule_reveal(id);
+            return Err(EAGAIN);
+        }
+        let aborted = self.fault(Fault::AbortedAccept, host);
+        let Some(child) = self.tcp(id).queue.pop_front() else { return Err(EAGAIN) };
+        if aborted {
+            self.abort(child);
+            return Err(ECONNABORTED);
+        }
+        let tcp = self.tcp(child);
+        tcp.parent = None;
+        let peer = tcp.peer.ok_or(ECONNABORTED)?;
+        Ok((child, peer))
+    }
+
+    /// Receives into `buffer`; takes what it received unless it only peeks.
+    pub(super) fn recv(&mut self, id: Id, buffer: &mut [u8], peek: bool) -> Sys<usize> {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        if tcp.state == State::Listening {
+            return Err(ENOTCONN);
+        }
+        if tcp.readable() > 0 && tcp.withheld == 0 && !tcp.ended && tcp.error.is_none() {
+            // Only what was not announced with an end or an error behind it may be late.
+            let there = tcp.readable();
+            if self.fault(Fault::WouldBlock, host) {
+                self.withhold(id, there);
+            } else if there > 1 && self.fault(Fault::Short, host) {
+                let later = 1 + self.random.index(there - 1);
+                self.withhold(id, later);
+            }
+        }
+        let tcp = self.tcp(id);
+        let count = tcp.readable().min(buffer.len());
+        if tcp.readable() == 0 {
+            return match tcp.state {
+                _ if tcp.ended => Ok(0),
+                _ if tcp.error.is_some() => Err(tcp.take_error().unwrap_or(ENOTCONN)),
+                _ if tcp.shut & RECEIVE != 0 => Ok(0),
+                State::Closed => Err(ENOTCONN),
+                _ => Err(EAGAIN),
+            };
+        }
+        for (place, byte) in buffer.iter_mut().zip(&tcp.received) {
+            *place = *byte;
+        }
+        if !peek {
+            tcp.received.drain(..count);
+            self.tell_window(id);
+        }
+        self.trace.mix_bytes(&buffer[..count]);
+        Ok(count)
+    }
+
+    /// Tells the peer of room in the receive buffer, when it is worth a packet.
+    fn tell_window(&mut self, id: Id) {
+        let tcp = self.tcp(id);
+        let edge = tcp.edge_now();
+        let grown = edge - tcp.told_edge;
+        if tcp.state != State::Closed && grown >= (tcp.receive_max as u64 / 4).max(1) {
+            tcp.told_edge = edge;
+            let until = tcp.next + u64::from(tcp.ended || tcp.withheld_end);
+            self.emit(id, Body::Ack(until, edge));
+        }
+    }
+
+    pub(super) fn send(&mut self, id: Id, bytes: &mut dyn Iterator<Item = &[u8]>) -> Sys<usize> {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        match tcp.state {
+            State::Established | State::CloseWait if tcp.error.is_none() => {
+                if tcp.shut & SEND != 0 {
+                    return Err(EPIPE);
+                }
+            }
+            State::SynSent | State::SynReceived if tcp.error.is_none() => return Err(EAGAIN),
+            _ => return Err(tcp.take_error().unwrap_or(EPIPE)),
+        }
+        let mut room = tcp.send_max.saturating_sub(tcp.queued());
+        if tcp.blocked {
+            room = 0;
+        } else if room > 0 {
+            if self.fault(Fault::WouldBlock, host) {
+                room = 0;
+                self.block(id);
+            } else if self.fault(Fault::Short, host) {
+                room = 1 + self.random.index(room.min(64));
+            }
+        }
+        let (mut count, mut asked) = (0, 0);
+        let tcp = self.tcp(id);
+        for part in bytes {
+            let taken = part.len().min(room - count);
+            tcp.unsent.extend(&part[..taken]);
+            count += taken;
+            asked += part.len();
+        }
+        if count < asked {
+            tcp.no_space = true;
+            // A fault cut it short although there is room: the room comes back later.
+            if tcp.is_writable() {
+                self.block(id);
+            }
+        }
+        if count == 0 && asked > 0 {
+            return Err(EAGAIN);
+        }
+        self.transmit(id);
+        Ok(count)
+    }
+
+    fn block(&mut self, id: Id) {
+        self.tcp(id).blocked = true;
+        self.tcp(id).no_space = true;
+        let after = self.random.below(20_000_000) + 1;
+        let serial = self.serial(id);
+        self.schedule(after, Action::Unblock(id, serial));
+    }
+
+    pub(super) fn shutdown(&mut self, id: Id, how: Shutdown) -> Sys<()> {
+        let how = match how {
+            Shutdown::Read => RECEIVE,
+            Shutdown::Write => SEND,
+            Shutdown::Both => RECEIVE | SEND,
+        };
+        let result = match self.tcp(id).state {
+            State::Closed => {
+                self.tcp(id).shut |= how;
+                Err(ENOTCONN)
+            }
+            State::Listening if how & RECEIVE == 0 => Ok(()),
+            State::Listening => {
+                self.end_queue(id);
+                self.disconnect(id);
+                Ok(())
+            }
+            State::SynSent => {
+                self.disconnect(id);
+                Ok(())
+            }
+            _ => {
+                self.tcp(id).shut |= how;
+                if how & SEND != 0 {
+                    self.close_sending(id);
+                }
+                Ok(())
+            }
+        };
+        self.wake(id, 0);
+        result
+    }
+
+    fn close_sending(&mut self, id: Id) {
+        let tcp = self.tcp(id);
+        tcp.state = match tcp.state {
+            State::Established => State::FinWait1,
+            State::CloseWait => State::LastAck,
+            _ => return,
+        };
+        tcp.end_wanted = true;
+        self.transmit(id);
+    }
+
+    /// The last descriptor of a socket is closed.
+    pub(super) fn close_socket(&mut self, id: Id) {
+        self.unwatch(id);
+        let tcp = self.tcp(id);
+        let unread = !tcp.received.is_empty();
+        let resets = unread || tcp.linger.is_some_and(|wait| wait.is_zero());
+        match tcp.state {
+            State::Listening => {
+                self.end_queue(id);
+                self.remove(id);
+            }
+            State::Closed | State::SynSent => self.remove(id),
+            _ if resets => self.abort(id),
+            _ => {
+                tcp.orphan = true;
+                tcp.shut = RECEIVE | SEND;
+                self.close_sending(id);
+                if self.objects[id].is_some() && self.tcp(id).state == State::FinWait2 {
+                    let serial = self.serial(id);
+                    self.schedule(60_000_000_000, Action::Orphan(id, serial));
+                }
+            }
+        }
+    }
+
+    /// Resets the connections that a listener leaves behind.
+    fn end_queue(&mut self, id: Id) {
+        let queue = std::mem::take(&mut self.tcp(id).queue);
+        self.tcp(id).half_open = 0;
+        for child in queue {
+            self.abort(child);
+        }
+        let port = self.tcp(id).local.map_or(0, |local| local.port());
+        let host = self.entry(id).host;
+        for child in self.hosts[host].at_port(port).to_vec() {
+            if self.tcp(child).parent == Some(id) {
+                self.abort(child);
+            }
+        }
+    }
+
+    pub(super) fn local_address(&mut self, id: Id) -> Sys<SocketAddr> {
+        let tcp = self.tcp(id);
+        Ok(tcp.local.unwrap_or(SocketAddr::new(any_address(tcp.family), 0)))
+    }
+
+    pub(super) fn peer_address(&mut self, id: Id) -> Sys<SocketAddr> {
+        let tcp = self.tcp(id);
+        let connected = !matches!(tcp.state, State::Closed | State::SynSent | State::Listening);
+        tcp.peer.filter(|_| connected).ok_or(ENOTCONN)
+    }
+}
+
+fn check_family(family: Family, address: &SocketAddr) -> Sys<()> {
+    match (family, address) {
+        (Family::V4, SocketAddr::V6(_)) => Err(EAFNOSUPPORT),
+        // The kernel finds the address too short.
+        (Family::V6, SocketAddr::V4(_)) => Err(EINVAL),
+        _ => Ok(()),
+    }
+}
+
+/// Without the scope and the flow of IPv6, by which no two sockets here differ.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+fn any_address(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn loopback(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::LOCALHOST.into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Whether two sockets with these addresses, of one port, would get the same connections.
+fn overlap(one: SocketAddr, one_only: bool, other: SocketAddr, other_only: bool) -> bool {
+    if one.is_ipv4() == other.is_ipv4() {
+        return one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    }
+    // An IPv6 socket bound to any address takes IPv4 too, unless it was told not to.
+    let takes_both = |address: SocketAddr, only: bool| {
+        address.is_ipv6() && address.ip().is_unspecified() && !only
+    };
+    takes_both(one, one_only) || takes_both(other, other_only)
+}

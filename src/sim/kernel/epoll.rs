@@ -1,0 +1,213 @@
+//! epoll(7), simulated: who is watched, and the list of those that are ready.
+//!
+//! It follows fs/eventpoll.c in what can be seen: a wake puts a watch at the end of the ready list
+//! unless it is there; a wait takes watches from its head and asks each object anew; one that is
+//! level-triggered goes back to the end, one that is edge-triggered not until the next wake.
+
+use super::errno::{EBADF, EEXIST, EINVAL, ENOENT};
+use super::net::{Id, Net, Object, Sys};
+use crate::event::{EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Event};
+use crate::sim::fault::Fault;
+use crate::sys::Control;
+use std::collections::{BTreeMap, VecDeque};
+
+/// For registration only: one event, then none until the registration is changed.
+const EPOLLONESHOT: u32 = 1 << 30;
+/// What is no event but a way to be told of one.
+const PRIVATE: u32 = EPOLLET | EPOLLONESHOT | (1 << 29) | (1 << 28);
+
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    bits: u32,
+    token: u64,
+    /// It is on the ready list.
+    linked: bool,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Epoll {
+    watches: BTreeMap<Id, Watch>,
+    ready: VecDeque<Id>,
+}
+
+impl Epoll {
+    fn link(&mut self, target: Id) {
+        if let Some(watch) = self.watches.get_mut(&target) {
+            if !watch.linked {
+                watch.linked = true;
+                self.ready.push_back(target);
+            }
+        }
+    }
+
+    pub(super) fn unlink(&mut self, target: Id) {
+        if self.watches.remove(&target).is_some_and(|watch| watch.linked) {
+            self.ready.retain(|other| *other != target);
+        }
+    }
+
+    fn watched(&self) -> impl Iterator<Item = Id> + use<'_> {
+        self.watches.keys().copied()
+    }
+}
+
+impl Net {
+    fn epoll(&mut self, id: Id) -> Sys<&mut Epoll> {
+        match &mut self.entry(id).object {
+            Object::Epoll(epoll) => Ok(epoll),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// What can be said of an object now, as `EPOLL*` bits.
+    pub(super) fn poll_bits(&mut self, id: Id) -> u32 {
+        match &mut self.entry(id).object {
+            Object::Tcp(tcp) => tcp.poll_bits(),
+            Object::Eventfd(count) => {
+                let mut bits = if *count > 0 { EPOLLIN } else { 0 };
+                if *count < u64::MAX - 1 {
+                    bits |= EPOLLOUT;
+                }
+                bits
+            }
+            Object::Epoll(epoll) => {
+                if epoll.ready.is_empty() {
+                    0
+                } else {
+                    EPOLLIN
+                }
+            }
+        }
+    }
+
+    /// Something happened to an object: whoever watches it for one of `key` is told. A key of 0
+    /// concerns everyone.
+    pub(super) fn wake(&mut self, id: Id, key: u32) {
+        for index in 0..self.entry(id).watchers.len() {
+            let watcher = self.entry(id).watchers[index];
+            let host = self.entry(watcher).host;
+            let Ok(epoll) = self.epoll(watcher) else { continue };
+            let Some(watch) = epoll.watches.get(&id) else { continue };
+            let disabled = watch.bits & !PRIVATE == 0;
+            if !disabled && (key == 0 || key & watch.bits != 0) {
+                epoll.link(id);
+                self.hosts[host].roused = true;
+            }
+        }
+    }
+
+    /// Ends all watches of an object that is closed.
+    pub(super) fn unwatch(&mut self, id: Id) {
+        let watchers = std::mem::take(&mut self.entry(id).watchers);
+        for watcher in watchers {
+            if let Ok(epoll) = self.epoll(watcher) {
+                epoll.unlink(id);
+            }
+        }
+    }
+
+    /// Ends all watches of an epoll instance that is closed.
+    pub(super) fn unwatch_all(&mut self, id: Id) {
+        let watched: Vec<Id> = self.epoll(id).map_or(Vec::new(), |epoll| epoll.watched().collect());
+        for target in watched {
+            self.entry(target).watchers.retain(|watcher| *watcher != id);
+        }
+    }
+
+    pub(super) fn epoll_ctl(&mut self, id: Id, change: Control, target: Id) -> Sys<()> {
+        if id == target {
+            return Err(EINVAL);
+        }
+        let host = self.entry(id).host;
+        let epoll = self.epoll(id)?;
+        let found = epoll.watches.contains_key(&target);
+        let (bits, token) = match change {
+            Control::Add { .. } if found => return Err(EEXIST),
+            Control::Modify { .. } | Control::Remove if !found => return Err(ENOENT),
+            Control::Remove => {
+                epoll.unlink(target);
+                self.entry(target).watchers.retain(|watcher| *watcher != id);
+                return Ok(());
+            }
+            Control::Add { bits, token } | Control::Modify { bits, token } => (bits, token),
+        };
+        let bits = bits | EPOLLERR | EPOLLHUP;
+        let linked = epoll.watches.get(&target).is_some_and(|watch| watch.linked);
+        epoll.watches.insert(target, Watch { bits, token, linked });
+        if !found {
+            self.entry(target).watchers.push(id);
+        }
+        if self.poll_bits(target) & bits != 0 {
+            self.epoll(id)?.link(target);
+            self.hosts[host].roused = true;
+        }
+        Ok(())
+    }
+
+    /// Takes up to `room` events off the ready list.
+    pub(super) fn epoll_collect(&mut self, id: Id, room: usize) -> Sys<Vec<Event>> {
+        let host = self.entry(id).host;
+        let mut room = room;
+        if self.epoll(id)?.ready.len() > 1 {
+            if self.fault(Fault::Split, host) {
+                room = room.min(1);
+            }
+            if self.fault(Fault::Reorder, host) {
+                let mut random = self.random.fork();
+                let ready = self.epoll(id)?.ready.make_contiguous();
+                for last in (1..ready.len()).rev() {
+                    ready.swap(last, random.index(last + 1));
+                }
+            }
+        }
+        let (mut events, mut again) = (Vec::new(), Vec::new());
+        while events.len() < room {
+            let epoll = self.epoll(id)?;
+            let Some(target) = epoll.ready.pop_front() else { break };
+            let Some(watch) = epoll.watches.get_mut(&target) else { continue };
+            watch.linked = false;
+            let Watch { bits, token, .. } = *watch;
+            let bits_now = self.poll_bits(target) & bits & !PRIVATE;
+            if bits_now == 0 {
+                continue;
+            }
+            events.push(Event::new(token, bits_now));
+            if bits & EPOLLONESHOT != 0 {
+                if let Some(watch) = self.epoll(id)?.watches.get_mut(&target) {
+                    watch.bits &= PRIVATE;
+                }
+            } else if bits & EPOLLET == 0 {
+                again.push(target);
+            }
+        }
+        let epoll = self.epoll(id)?;
+        for target in again {
+            epoll.link(target);
+        }
+        let left = !epoll.ready.is_empty();
+        self.hosts[host].roused |= left && room > 0;
+        if events.len() < room && self.fault(Fault::SpuriousEvent, host) {
+            self.add_spurious(id, &mut events)?;
+        }
+        Ok(events)
+    }
+
+    /// An event that is not true, for something that is watched and not ready.
+    fn add_spurious(&mut self, id: Id, events: &mut Vec<Event>) -> Sys<()> {
+        let count = self.epoll(id)?.watches.len();
+        let chosen = self.random.index(count);
+        let either = if self.random.chance(500_000) { EPOLLIN } else { EPOLLOUT };
+        let watch = self.epoll(id)?.watches.values().nth(chosen).copied();
+        if let Some(watch) = watch.filter(|watch| watch.bits & either != 0) {
+            if !events.iter().any(|event| event.token() == watch.token) {
+                events.push(Event::new(watch.token, either));
+            }
+        }
+        Ok(())
+    }
+
+    /// An epoll instance's or an eventfd's number of a host as an object.
+    pub(super) fn object(&self, host: usize, number: i32) -> Sys<Id> {
+        self.hosts.get(host).ok_or(EBADF)?.id(number)
+    }
+}

@@ -1,0 +1,200 @@
+//! What a simulated machine has of its own: descriptors, addresses, ports and signals.
+
+use super::errno::{EADDRNOTAVAIL, EBADF, EMFILE};
+use super::net::{Id, Sys};
+use super::tcp::Tcp;
+use crate::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Ports that are given out unasked (`ip(7)`, ip_local_port_range).
+const EPHEMERAL: std::ops::Range<u16> = 32_768..61_000;
+
+/// Descriptors that a process has from the start.
+const STANDARD: i32 = 3;
+
+#[derive(Debug)]
+pub(in crate::sim) struct Host {
+    pub(in crate::sim) name: String,
+    pub(in crate::sim) v4: Ipv4Addr,
+    pub(in crate::sim) v6: Ipv6Addr,
+    /// Crashed: it neither sends nor receives.
+    pub(in crate::sim) down: bool,
+    /// How often it was started; what is left of an earlier life concerns nobody.
+    pub(in crate::sim) life: u64,
+    /// Something of its epoll instances became ready since this was last cleared.
+    pub(in crate::sim) roused: bool,
+    /// How far its clock is ahead of the world's.
+    pub(in crate::sim) ahead: u64,
+    /// Descriptors at most (`RLIMIT_NOFILE`).
+    pub(in crate::sim) descriptors_max: usize,
+    table: Vec<Option<Id>>,
+    /// The sockets that have a port, whichever address they have it at.
+    ports: BTreeMap<u16, Vec<Id>>,
+    connections: BTreeMap<(SocketAddr, SocketAddr), Id>,
+    /// Pairs of addresses in TIME-WAIT, until when, and whether the port may be bound meanwhile.
+    resting: BTreeMap<(SocketAddr, SocketAddr), (u64, bool)>,
+    next_port: u16,
+    signals: Vec<(Signal, u64)>,
+    /// What signals raise.
+    pub(super) signal_eventfds: Vec<Id>,
+}
+
+impl Host {
+    pub(in crate::sim) fn new(name: &str, index: usize, first_port: u64) -> Host {
+        let [high, low] = (index as u16 + 1).to_be_bytes();
+        let span = u64::from(EPHEMERAL.end - EPHEMERAL.start);
+        Host {
+            name: name.into(),
+            v4: Ipv4Addr::new(10, 0, high, low),
+            v6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, index as u16 + 1),
+            down: false,
+            life: 0,
+            roused: false,
+            ahead: 0,
+            descriptors_max: 1024,
+            table: Vec::new(),
+            ports: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            next_port: EPHEMERAL.start + (first_port % span) as u16,
+            signals: Vec::new(),
+            signal_eventfds: Vec::new(),
+        }
+    }
+
+    /// Whether `address` is one of this machine's, any address included.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => v4.is_unspecified() || v4.is_loopback() || v4 == self.v4,
+            IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6 == self.v6,
+        }
+    }
+
+    // Descriptors.
+
+    /// The number that the next descriptor gets: the lowest that is free.
+    pub(super) fn free_number(&self) -> Sys<i32> {
+        let index = self.table.iter().position(Option::is_none).unwrap_or(self.table.len());
+        let number = index as i32 + STANDARD;
+        if number as usize >= self.descriptors_max { Err(EMFILE) } else { Ok(number) }
+    }
+
+    pub(super) fn set_number(&mut self, number: i32, id: Id) {
+        let index = (number - STANDARD) as usize;
+        if self.table.len() <= index {
+            self.table.resize(index + 1, None);
+        }
+        self.table[index] = Some(id);
+    }
+
+    pub(super) fn id(&self, number: i32) -> Sys<Id> {
+        let index = usize::try_from(number - STANDARD).map_err(|_| EBADF)?;
+        self.table.get(index).copied().flatten().ok_or(EBADF)
+    }
+
+    pub(super) fn free(&mut self, number: i32) {
+        if let Ok(index) = usize::try_from(number - STANDARD) {
+            if let Some(place) = self.table.get_mut(index) {
+                *place = None;
+            }
+        }
+    }
+
+    pub(in crate::sim) fn descriptor_count(&self) -> usize {
+        self.table.iter().flatten().count()
+    }
+
+    // Ports and connections.
+
+    pub(super) fn take_port(&mut self, port: u16, id: Id) {
+        self.ports.entry(port).or_default().push(id);
+    }
+
+    pub(super) fn at_port(&self, port: u16) -> &[Id] {
+        self.ports.get(&port).map_or(&[], Vec::as_slice)
+    }
+
+    /// A port that nobody has, in no connection that rests either.
+    pub(super) fn free_port(&mut self, now: u64) -> Sys<u16> {
+        self.resting.retain(|_, (until, _)| *until > now);
+        for _ in EPHEMERAL {
+            let port = self.next_port;
+            self.next_port = if port + 1 == EPHEMERAL.end { EPHEMERAL.start } else { port + 1 };
+            let rests = || self.resting.keys().any(|(local, _)| local.port() == port);
+            if !self.ports.contains_key(&port) && !rests() {
+                return Ok(port);
+            }
+        }
+        Err(EADDRNOTAVAIL)
+    }
+
+    pub(super) fn connection(&self, local: SocketAddr, peer: SocketAddr) -> Option<Id> {
+        self.connections.get(&(local, peer)).copied()
+    }
+
+    pub(super) fn set_connection(&mut self, local: SocketAddr, peer: SocketAddr, id: Id) {
+        self.resting.remove(&(local, peer));
+        self.connections.insert((local, peer), id);
+    }
+
+    pub(super) fn end_connection(&mut self, local: SocketAddr, peer: SocketAddr) {
+        self.connections.remove(&(local, peer));
+    }
+
+    pub(super) fn rest(&mut self, pair: (SocketAddr, SocketAddr), until: u64, reuse: bool) {
+        self.resting.insert(pair, (until, reuse));
+    }
+
+    /// Whether a connection that rests keeps `port` from being bound.
+    pub(super) fn rests_at(&self, port: u16, now: u64, reuse: bool) -> bool {
+        self.resting.iter().any(|((local, _), (until, reusable))| {
+            local.port() == port && *until > now && !(reuse && *reusable)
+        })
+    }
+
+    /// Takes a socket that is gone out of the tables.
+    pub(super) fn forget(&mut self, id: Id, tcp: &Tcp) {
+        if let Some(local) = tcp.local {
+            if let Some(ids) = self.ports.get_mut(&local.port()) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.ports.remove(&local.port());
+                }
+            }
+            if let Some(peer) = tcp.peer {
+                if self.connection(local, peer) == Some(id) {
+                    self.end_connection(local, peer);
+                }
+            }
+        }
+    }
+
+    /// All that is left of it after a crash.
+    pub(in crate::sim) fn wipe(&mut self) {
+        self.table.clear();
+        self.resting.clear();
+        self.signals.clear();
+        self.signal_eventfds.clear();
+        self.ahead = 0;
+    }
+
+    // Signals.
+
+    /// How often a signal came; None if nobody watches for it.
+    pub(super) fn signal_count(&self, signal: Signal) -> Option<u64> {
+        self.signals.iter().find(|(own, _)| *own == signal).map(|(_, count)| *count)
+    }
+
+    pub(super) fn watch_signal(&mut self, signal: Signal) {
+        if self.signal_count(signal).is_none() {
+            self.signals.push((signal, 0));
+        }
+    }
+
+    /// Whether somebody watches for it.
+    pub(super) fn raise_signal(&mut self, signal: Signal) -> bool {
+        let own = self.signals.iter_mut().find(|(own, _)| *own == signal);
+        own.map(|(_, count)| *count += 1).is_some()
+    }
+}

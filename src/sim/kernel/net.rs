@@ -1,0 +1,373 @@
+//! The state of all simulated kernels of a world, and the network between them.
+//!
+//! ```text
+//!   call ---> object ---> packet ---.--- same host, no latency ---> settled before the call ends
+//!                                   `--- else ---> agenda ---> advance, at its time
+//! ```
+//!
+//! There is one agenda, and one order of everything on it: time, then the order of entry.
+
+use super::epoll::Epoll;
+use super::host::Host;
+use super::tcp::Tcp;
+use crate::sim::fault::{Fault, Faults, KINDS};
+use crate::sim::link::Links;
+use crate::sim::random::Random;
+use crate::sim::trace::{Line, Trace, What};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+
+/// The place of an object among all; it is used again when the object is gone.
+pub(in crate::sim) type Id = usize;
+
+/// The result of a call: what it gives, or the error's number.
+pub(in crate::sim) type Sys<T> = Result<T, i32>;
+
+#[derive(Debug)]
+pub(in crate::sim) enum Object {
+    Tcp(Box<Tcp>),
+    Epoll(Epoll),
+    /// The counter.
+    Eventfd(u64),
+}
+
+/// An object, and who watches it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) host: usize,
+    /// Tells an object from those that had its place before.
+    pub(super) serial: u64,
+    pub(super) object: Object,
+    /// The epoll instances that watch it.
+    pub(super) watchers: Vec<Id>,
+}
+
+/// What a packet brings.
+#[derive(Clone, Debug)]
+pub(in crate::sim) enum Body {
+    Syn,
+    /// With the right edge of the window.
+    SynAck(u64),
+    /// All before this offset arrived; the window's right edge.
+    Ack(u64, u64),
+    /// Bytes from this offset on.
+    Data(u64, Vec<u8>),
+    /// The end of the stream, at this offset.
+    Fin(u64),
+    Reset,
+}
+
+impl Body {
+    fn code(&self) -> (u64, i64) {
+        match self {
+            Body::Syn => (1, 0),
+            Body::SynAck(edge) => (2, *edge as i64),
+            Body::Ack(until, _) => (3, *until as i64),
+            Body::Data(_, bytes) => (4, bytes.len() as i64),
+            Body::Fin(at) => (5, *at as i64),
+            Body::Reset => (6, 0),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct Packet {
+    pub(in crate::sim) source: usize,
+    pub(in crate::sim) target: usize,
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) body: Body,
+}
+
+/// Work for another thread, which a world runs on its own.
+pub(in crate::sim) type Work = Box<dyn FnOnce() + Send>;
+
+/// What is to happen at a time.
+pub(super) enum Action {
+    Arrive(Packet),
+    /// A SYN is sent again, for the how manieth time.
+    SynAgain(Id, u64, u32),
+    /// Bytes or connections that a fault withheld are there.
+    Reveal(Id, u64),
+    /// A send buffer that a fault filled has room again.
+    Unblock(Id, u64),
+    /// Nothing sent was acknowledged beyond this offset for long.
+    GiveUp(Id, u64, u64),
+    /// An orphan waited for its peer's end for long.
+    Orphan(Id, u64),
+    Work(usize, u64, Work),
+}
+
+struct Due {
+    at: u64,
+    sequence: u64,
+    action: Action,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+pub(in crate::sim) struct Net {
+    /// Nanoseconds since the world was made.
+    pub(in crate::sim) now: u64,
+    sequence: u64,
+    agenda: BinaryHeap<Reverse<Due>>,
+    /// Packets that need no time, in order.
+    pub(super) at_once: VecDeque<Packet>,
+    pub(in crate::sim) hosts: Vec<Host>,
+    pub(super) objects: Vec<Option<Entry>>,
+    free: Vec<Id>,
+    pub(in crate::sim) links: Links,
+    pub(in crate::sim) random: Random,
+    pub(in crate::sim) faults: Faults,
+    /// How often each kind of fault was injected.
+    pub(in crate::sim) injected: [u64; KINDS.len()],
+    /// Calls that a fault of `Faults::kth` can meet, so far.
+    pub(in crate::sim) failable: u64,
+    /// Calls of all hosts.
+    pub(in crate::sim) calls: u64,
+    /// What a call takes of the host's time, in nanoseconds.
+    pub(in crate::sim) call_time: u64,
+    pub(in crate::sim) trace: Trace,
+    /// Blocking work that is due; it is run by the world, with nothing locked.
+    pub(in crate::sim) work: VecDeque<(usize, u64, Work)>,
+}
+
+impl Net {
+    pub(in crate::sim) fn new(seed: u64) -> Net {
+        Net {
+            now: 0,
+            sequence: 0,
+            agenda: BinaryHeap::new(),
+            at_once: VecDeque::new(),
+            hosts: Vec::new(),
+            objects: Vec::new(),
+            free: Vec::new(),
+            links: Links::default(),
+            random: Random::seeded(seed),
+            faults: Faults::none(),
+            injected: [0; KINDS.len()],
+            failable: 0,
+            calls: 0,
+            call_time: 0,
+            trace: Trace::default(),
+            work: VecDeque::new(),
+        }
+    }
+
+    /// Puts `action` on the agenda, `after` nanoseconds from now.
+    pub(super) fn schedule(&mut self, after: u64, action: Action) {
+        self.schedule_at(self.now.saturating_add(after), action);
+    }
+
+    fn schedule_at(&mut self, at: u64, action: Action) {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        self.agenda.push(Reverse(Due { at, sequence, action }));
+    }
+
+    /// When the next thing happens, if nobody does anything.
+    pub(in crate::sim) fn next_at(&self) -> Option<u64> {
+        self.agenda.peek().map(|Reverse(due)| due.at)
+    }
+
+    /// Goes on to the time `to`, and does what was due until then.
+    pub(in crate::sim) fn advance(&mut self, to: u64) {
+        while let Some(Reverse(due)) = self.agenda.peek() {
+            if due.at > to {
+                break;
+            }
+            let Some(Reverse(due)) = self.agenda.pop() else { break };
+            self.now = self.now.max(due.at);
+            self.act(due.action);
+            self.settle();
+        }
+        self.now = self.now.max(to);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Arrive(packet) => self.arrive(packet),
+            Action::SynAgain(id, serial, tries) if self.is(id, serial) => self.syn_again(id, tries),
+            Action::Reveal(id, serial) if self.is(id, serial) => self.reveal(id),
+            Action::Unblock(id, serial) if self.is(id, serial) => self.unblock(id),
+            Action::GiveUp(id, serial, until) if self.is(id, serial) => self.give_up(id, until),
+            Action::Orphan(id, serial) if self.is(id, serial) => self.remove(id),
+            Action::Work(host, life, work) => self.work.push_back((host, life, work)),
+            _ => {}
+        }
+    }
+
+    /// Delivers what needs no time, until nothing is left of it.
+    pub(in crate::sim) fn settle(&mut self) {
+        while let Some(packet) = self.at_once.pop_front() {
+            self.deliver(packet);
+        }
+    }
+
+    /// Sends a packet. Those of one direction of a connection, whose last one arrives at `*last`,
+    /// keep their order.
+    pub(super) fn send_packet(&mut self, packet: Packet, last: &mut u64) {
+        if self.hosts[packet.source].down {
+            return;
+        }
+        let bytes = match &packet.body {
+            Body::Data(_, bytes) => bytes.len() as u64,
+            _ => 0,
+        };
+        let (source, target) = (packet.source, packet.target);
+        let Some(mut delay) = self.links.delay(source, target, bytes, self.now, &mut self.random)
+        else {
+            // What is cut off is sent again until the cut is healed.
+            self.links.hold(packet);
+            return;
+        };
+        if self.fault(Fault::Stall, source) {
+            delay += self.random.below(1_000_000_000);
+        }
+        if delay == 0 && *last <= self.now {
+            self.at_once.push_back(packet);
+            return;
+        }
+        let at = self.now.saturating_add(delay).max(*last);
+        *last = at;
+        self.schedule_at(at, Action::Arrive(packet));
+    }
+
+    /// Sends what a partition held back.
+    pub(in crate::sim) fn release_held(&mut self) {
+        for packet in self.links.take_free() {
+            // The sender had tried less and less often: it takes a while to hear of the healing.
+            let delay = self.random.below(400_000_000);
+            let (from, to) = (packet.from, packet.to);
+            let id = self.hosts[packet.source].connection(from, to);
+            let mut last = id.map_or(0, |id| self.tcp(id).last_arrival);
+            last = last.max(self.now + delay);
+            self.send_packet(packet, &mut last);
+            if let Some(id) = id {
+                self.tcp(id).last_arrival = last;
+            }
+        }
+    }
+
+    fn arrive(&mut self, packet: Packet) {
+        if self.links.is_cut(packet.source, packet.target) {
+            self.links.hold(packet);
+            return;
+        }
+        self.deliver(packet);
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        let (kind, size) = packet.body.code();
+        if let Body::Data(_, bytes) = &packet.body {
+            self.trace.mix_bytes(bytes);
+        }
+        self.record(packet.target, What::Packet, packet.to.port().into(), kind, size);
+        if !self.hosts[packet.target].down {
+            self.receive(packet);
+        }
+    }
+
+    /// Whether `fault` happens now, to `host`; it is counted and traced.
+    pub(super) fn fault(&mut self, fault: Fault, host: usize) -> bool {
+        let per_million = self.faults.per_million(fault, self.now);
+        let happens = per_million > 0 && self.random.chance(per_million);
+        if happens {
+            self.note_fault(fault, host);
+        }
+        happens
+    }
+
+    pub(super) fn note_fault(&mut self, fault: Fault, host: usize) {
+        self.injected[fault as usize] += 1;
+        self.record(host, What::Fault, fault as i64, 0, 0);
+    }
+
+    pub(in crate::sim) fn record(
+        &mut self,
+        host: usize,
+        what: What,
+        number: i64,
+        detail: u64,
+        result: i64,
+    ) {
+        self.trace.record(Line { at: self.now, host, what, number, detail, result });
+    }
+
+    // Objects.
+
+    /// Whether the object that had this serial is still at its place.
+    fn is(&self, id: Id, serial: u64) -> bool {
+        self.objects[id].as_ref().is_some_and(|entry| entry.serial == serial)
+    }
+
+    pub(super) fn insert(&mut self, host: usize, object: Object) -> Id {
+        let serial = self.sequence;
+        self.sequence += 1;
+        let entry = Some(Entry { host, serial, object, watchers: Vec::new() });
+        match self.free.pop() {
+            Some(id) => {
+                self.objects[id] = entry;
+                id
+            }
+            None => {
+                self.objects.push(entry);
+                self.objects.len() - 1
+            }
+        }
+    }
+
+    /// Forgets an object, and who watched it forgets it too.
+    pub(super) fn remove(&mut self, id: Id) {
+        self.unwatch(id);
+        if let Some(entry) = self.objects[id].take() {
+            if let Object::Tcp(tcp) = &entry.object {
+                self.hosts[entry.host].forget(id, tcp);
+            }
+            self.free.push(id);
+        }
+    }
+
+    pub(super) fn entry(&mut self, id: Id) -> &mut Entry {
+        match &mut self.objects[id] {
+            Some(entry) => entry,
+            None => unreachable!("an object's place is not asked for after it is gone"),
+        }
+    }
+
+    pub(super) fn serial(&self, id: Id) -> u64 {
+        self.objects[id].as_ref().map_or(0, |entry| entry.serial)
+    }
+
+    /// The TCP socket at `id`.
+    pub(super) fn tcp(&mut self, id: Id) -> &mut Tcp {
+        match &mut self.entry(id).object {
+            Object::Tcp(tcp) => tcp,
+            _ => unreachable!("only sockets are in the tables of connections"),
+        }
+    }
+
+    /// How many objects there are, descriptors and what outlives them.
+    pub(in crate::sim) fn object_count(&self) -> usize {
+        self.objects.iter().flatten().count()
+    }
+}

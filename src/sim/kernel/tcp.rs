@@ -1,0 +1,267 @@
+//! tcp(7), simulated: one end of a connection, or a listener.
+//!
+//! ```text
+//!                  connect                                  listen
+//!      SynSent <------------ Closed -----------------------------------> Listening
+//!         | SYN+ACK                    SYN to a listener: SynReceived
+//!         '---------> Established <---------------------- ACK '
+//!     shutdown, close /          \ FIN
+//!            FinWait1              CloseWait
+//!       ACK /       \ FIN              | shutdown, close
+//!     FinWait2       Closing         LastAck
+//!       FIN \       / ACK              | ACK
+//!            Closed (the pair of addresses rests, TIME-WAIT, on the side that closed first)
+//! ```
+//!
+//! Segments are never lost on the way, only late: so there are no sequence numbers but the offsets
+//! of bytes, and nothing is sent twice.
+
+use super::net::Id;
+use crate::event::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP};
+use crate::sys::{Family, SocketOption};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum State {
+    Closed,
+    Listening,
+    SynSent,
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    Closing,
+    CloseWait,
+    LastAck,
+}
+
+/// What the descriptor knows of its connecting (`socket.state` in Linux).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Unconnected,
+    Connecting,
+    Connected,
+}
+
+/// The flags of `shutdown(2)`.
+pub(super) const RECEIVE: u8 = 1;
+pub(super) const SEND: u8 = 2;
+
+/// Bytes that a buffer holds unless an option says otherwise.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The least that an option can make of a buffer, as payload.
+const BUFFER_BYTES_MIN: usize = 1152;
+
+#[derive(Debug)]
+pub(in crate::sim) struct Tcp {
+    pub(super) family: Family,
+    pub(super) state: State,
+    pub(super) progress: Progress,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
+    /// The port was chosen by `bind(2)`.
+    pub(super) bound: bool,
+    pub(super) options: Vec<(SocketOption, i32)>,
+    pub(super) linger: Option<Duration>,
+    /// `RECEIVE`, `SEND`: no more of that.
+    pub(super) shut: u8,
+    /// The peer's end of the stream came.
+    pub(super) ended: bool,
+    /// No descriptor refers to it any more.
+    pub(super) orphan: bool,
+    /// The pending error's number.
+    pub(super) error: Option<i32>,
+
+    // Receiving.
+    pub(super) received: VecDeque<u8>,
+    /// The last so many of `received` are withheld: to the program they have not arrived.
+    pub(super) withheld: usize,
+    /// So is the end of the stream, behind them.
+    pub(super) withheld_end: bool,
+    /// The offset of the next byte.
+    pub(super) next: u64,
+    /// The window's right edge that the peer was told.
+    pub(super) told_edge: u64,
+    pub(super) receive_max: usize,
+
+    // Sending.
+    pub(super) unsent: VecDeque<u8>,
+    /// All before this arrived.
+    pub(super) acknowledged: u64,
+    /// All before this is sent.
+    pub(super) sent: u64,
+    /// What may be sent.
+    pub(super) edge: u64,
+    pub(super) send_max: usize,
+    pub(super) end_wanted: bool,
+    pub(super) end_sent: bool,
+    /// Somebody found no room, and is to be told when there is some (SOCK_NOSPACE).
+    pub(super) no_space: bool,
+    /// A fault filled the send buffer.
+    pub(super) blocked: bool,
+    /// A look for progress is on the agenda.
+    pub(super) watched_for_progress: bool,
+    /// When the last packet to the peer arrives.
+    pub(super) last_arrival: u64,
+
+    // Listening.
+    pub(super) backlog: usize,
+    pub(super) queue: VecDeque<Id>,
+    /// Connections of which the first packet came and the last of the handshake did not.
+    pub(super) half_open: usize,
+    /// A fault withholds the queue.
+    pub(super) queue_withheld: bool,
+    /// The listener that a connection in the making came by.
+    pub(super) parent: Option<Id>,
+}
+
+impl Tcp {
+    pub(super) fn new(family: Family) -> Tcp {
+        Tcp {
+            family,
+            state: State::Closed,
+            progress: Progress::Unconnected,
+            local: None,
+            peer: None,
+            bound: false,
+            options: Vec::new(),
+            linger: None,
+            shut: 0,
+            ended: false,
+            orphan: false,
+            error: None,
+            received: VecDeque::new(),
+            withheld: 0,
+            withheld_end: false,
+            next: 0,
+            told_edge: 0,
+            receive_max: BUFFER_BYTES,
+            unsent: VecDeque::new(),
+            acknowledged: 0,
+            sent: 0,
+            edge: 0,
+            send_max: BUFFER_BYTES,
+            end_wanted: false,
+            end_sent: false,
+            no_space: false,
+            blocked: false,
+            watched_for_progress: false,
+            last_arrival: 0,
+            backlog: 0,
+            queue: VecDeque::new(),
+            half_open: 0,
+            queue_withheld: false,
+            parent: None,
+        }
+    }
+
+    /// A connection in the making, with what it inherits of its listener.
+    pub(super) fn child(&self, listener: Id, local: SocketAddr, peer: SocketAddr) -> Tcp {
+        Tcp {
+            state: State::SynReceived,
+            progress: Progress::Connected,
+            local: Some(local),
+            peer: Some(peer),
+            options: self.options.clone(),
+            linger: self.linger,
+            receive_max: self.receive_max,
+            send_max: self.send_max,
+            parent: Some(listener),
+            ..Tcp::new(self.family)
+        }
+    }
+
+    /// What `tcp_poll` of Linux says.
+    pub(super) fn poll_bits(&mut self) -> u32 {
+        if self.state == State::Listening {
+            return if self.queue.is_empty() || self.queue_withheld { 0 } else { EPOLLIN };
+        }
+        let mut bits = 0;
+        if self.shut == RECEIVE | SEND || self.state == State::Closed {
+            bits |= EPOLLHUP;
+        }
+        if self.shut & RECEIVE != 0 {
+            bits |= EPOLLIN | EPOLLRDHUP;
+        }
+        if !matches!(self.state, State::SynSent | State::SynReceived) {
+            if self.readable() > 0 {
+                bits |= EPOLLIN;
+            }
+            if self.shut & SEND != 0 || self.is_writable() {
+                bits |= EPOLLOUT;
+            } else {
+                self.no_space = true;
+            }
+        }
+        if self.error.is_some() {
+            bits |= EPOLLERR;
+        }
+        bits
+    }
+
+    /// Bytes that can be read.
+    pub(super) fn readable(&self) -> usize {
+        self.received.len() - self.withheld
+    }
+
+    /// Bytes that the send buffer holds: unsent or not yet acknowledged.
+    pub(super) fn queued(&self) -> usize {
+        self.unsent.len() + (self.sent - self.acknowledged) as usize
+    }
+
+    /// Whether there is room enough to tell of it (`sk_stream_is_writeable`): a third.
+    pub(super) fn is_writable(&self) -> bool {
+        !self.blocked && 3 * self.queued() <= 2 * self.send_max
+    }
+
+    /// The window's right edge now.
+    pub(super) fn edge_now(&self) -> u64 {
+        let room = self.receive_max.saturating_sub(self.received.len());
+        (self.next + room as u64).max(self.told_edge)
+    }
+
+    /// Takes the pending error.
+    pub(super) fn take_error(&mut self) -> Option<i32> {
+        self.error.take()
+    }
+
+    pub(super) fn is_set(&self, option: SocketOption) -> bool {
+        self.option(option) != 0
+    }
+
+    pub(super) fn option(&self, option: SocketOption) -> i32 {
+        let set = self.options.iter().find(|(own, _)| *own == option);
+        set.map_or(
+            match option {
+                SocketOption::SendBuffer | SocketOption::ReceiveBuffer => 2 * BUFFER_BYTES as i32,
+                SocketOption::Ttl | SocketOption::HopLimit => 64,
+                _ => 0,
+            },
+            |(_, value)| *value,
+        )
+    }
+
+    pub(super) fn set_option(&mut self, option: SocketOption, value: i32) {
+        let value = match option {
+            // The kernel doubles what is set, for its own bookkeeping (`socket(7)`).
+            SocketOption::SendBuffer | SocketOption::ReceiveBuffer => {
+                let bytes = usize::try_from(value).unwrap_or(usize::MAX >> 1);
+                let bytes = bytes.clamp(BUFFER_BYTES_MIN, 212_992);
+                match option {
+                    SocketOption::SendBuffer => self.send_max = bytes,
+                    _ => self.receive_max = bytes,
+                }
+                2 * bytes as i32
+            }
+            SocketOption::Ttl | SocketOption::HopLimit => value,
+            _ => (value != 0).into(),
+        };
+        match self.options.iter_mut().find(|(own, _)| *own == option) {
+            Some((_, own)) => *own = value,
+            None => self.options.push((option, value)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The network between hosts: how long packets take, and which hosts are cut off from each other.
+
+use super::kernel::Packet;
+use super::random::Random;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How packets travel between two hosts, one way.
+///
+/// ```
+/// use std::time::Duration;
+/// use whirligig::sim::Link;
+///
+/// let slow = Link { latency: Duration::from_millis(80), ..Link::default() };
+/// assert_eq!(slow.bytes_per_second, u64::MAX);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// What every packet takes at least.
+    pub latency: Duration,
+    /// What a packet takes longer, at most: each takes a part of it that chance decides.
+    pub jitter: Duration,
+    /// What passes in a second; packets wait for those before them.
+    pub bytes_per_second: u64,
+    /// Of a million packets, how many are lost. TCP sends them again, which takes 200 ms more.
+    pub lost_per_million: u32,
+}
+
+impl Default for Link {
+    /// Half a millisecond, a tenth of it jitter, as in a computing centre; no loss.
+    fn default() -> Link {
+        Link {
+            latency: Duration::from_micros(500),
+            jitter: Duration::from_micros(50),
+            bytes_per_second: u64::MAX,
+            lost_per_million: 0,
+        }
+    }
+}
+
+impl Link {
+    /// No time at all, as between sockets of the same machine.
+    #[must_use]
+    pub const fn instant() -> Link {
+        Link {
+            latency: Duration::ZERO,
+            jitter: Duration::ZERO,
+            bytes_per_second: u64::MAX,
+            lost_per_million: 0,
+        }
+    }
+}
+
+/// After what time TCP sends again what was lost, at least (RFC 6298; Linux's TCP_RTO_MIN).
+const AGAIN: u64 = 200_000_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    /// Between any two hosts of which nothing else is said.
+    pub(super) between: Link,
+    own: BTreeMap<(usize, usize), Link>,
+    /// Until when a link with a bandwidth is busy.
+    busy: BTreeMap<(usize, usize), u64>,
+    cut: BTreeSet<(usize, usize)>,
+    held: Vec<Packet>,
+}
+
+impl Links {
+    pub(super) fn set(&mut self, from: usize, to: usize, link: Link) {
+        self.own.insert((from, to), link);
+    }
+
+    /// How long a packet takes; None if the hosts are cut off from each other.
+    pub(super) fn delay(
+        &mut self,
+        from: usize,
+        to: usize,
+        bytes: u64,
+        now: u64,
+        random: &mut Random,
+    ) -> Option<u64> {
+        let own = || if from == to { Link::instant() } else { self.between };
+        let link = self.own.get(&(from, to)).copied().unwrap_or_else(own);
+        if !self.cut.is_empty() && self.is_cut(from, to) {
+            return None;
+        }
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut delay = nanoseconds(link.latency);
+        if !link.jitter.is_zero() {
+            delay = delay.saturating_add(random.below(nanoseconds(link.jitter)));
+        }
+        if random.chance(link.lost_per_million) {
+            delay = delay.saturating_add(AGAIN);
+        }
+        if link.bytes_per_second != u64::MAX {
+            // A packet without data has a size too: that of its headers.
+            let size = u128::from(bytes + 40) * 1_000_000_000;
+            let takes = u64::try_from(size / u128::from(link.bytes_per_second.max(1)));
+            let busy = self.busy.entry((from, to)).or_insert(now);
+            *busy = (*busy).max(now).saturating_add(takes.unwrap_or(u64::MAX));
+            delay = delay.saturating_add(*busy - now);
+        }
+        Some(delay)
+    }
+
+    pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut.contains(&(from.min(to), from.max(to)))
+    }
+
+    pub(super) fn cut(&mut self, one: usize, other: usize) {
+        self.cut.insert((one.min(other), one.max(other)));
+    }
+
+    pub(super) fn heal(&mut self, one: usize, other: usize) {
+        self.cut.remove(&(one.min(other), one.max(other)));
+    }
+
+    pub(super) fn heal_all(&mut self) {
+        self.cut.clear();
+    }
+
+    pub(super) fn hold(&mut self, packet: Packet) {
+        self.held.push(packet);
+    }
+
+    /// The packets whose way is free again.
+    pub(super) fn take_free(&mut self) -> Vec<Packet> {
+        let held = std::mem::take(&mut self.held);
+        let (held, free) =
+            held.into_iter().partition(|packet| self.is_cut(packet.source, packet.target));
+        self.held = held;
+        free
+    }
+}

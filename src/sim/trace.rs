@@ -1,0 +1,129 @@
+//! What happened in a world: a hash of all of it, and the last of it in words.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Lines that are kept.
+const LINES_MAX: usize = 200;
+
+/// What a line of the trace tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum What {
+    Epoll,
+    Eventfd,
+    Socket,
+    Accept,
+    Close,
+    Bind,
+    Listen,
+    Connect,
+    TakeError,
+    Recv,
+    Peek,
+    Send,
+    Shutdown,
+    Address,
+    GetOption,
+    SetOption,
+    Raise,
+    EpollCtl,
+    EpollWait,
+    Resolve,
+    Signal,
+    /// A packet arrives: the detail is its kind.
+    Packet,
+    /// Blocking work is run.
+    Work,
+    /// A turn of a host's runtime ends: number of tasks, sources and timers.
+    Turn,
+    /// A fault was injected: the result is which.
+    Fault,
+    /// A host starts, crashes, or is cut off.
+    World,
+}
+
+/// One line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    /// Nanoseconds of the world's time.
+    pub(super) at: u64,
+    /// The host's index.
+    pub(super) host: usize,
+    pub(super) what: What,
+    /// The descriptor's number, or what else the line is about.
+    pub(super) number: i64,
+    /// What the call was given: a length, a port, bits.
+    pub(super) detail: u64,
+    /// What came of it: a count, or an error's number, negative.
+    pub(super) result: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    hash: u64,
+    count: u64,
+    lines: VecDeque<Line>,
+}
+
+impl Trace {
+    pub(super) fn record(&mut self, line: Line) {
+        for word in [
+            line.at,
+            (line.host as u64) << 8 | line.what as u64,
+            line.number as u64,
+            line.detail,
+            line.result as u64,
+        ] {
+            self.mix(word);
+        }
+        self.count += 1;
+        if self.lines.len() == LINES_MAX {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    /// Takes `word` into the hash alone.
+    pub(super) fn mix(&mut self, word: u64) {
+        // FNV's multiplication, with the high bits brought down between words.
+        let mixed = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+        self.hash = mixed ^ (mixed >> 29);
+    }
+
+    /// Takes `bytes` into the hash: what was transferred counts, not only how much.
+    pub(super) fn mix_bytes(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The last lines, with the hosts' names.
+    pub(super) fn last(&self, names: &[String]) -> String {
+        let mut text = String::new();
+        for line in &self.lines {
+            let name = names.get(line.host).map_or("?", String::as_str);
+            let Line { at, what, number, detail, result, .. } = line;
+            let _ = fmt::Write::write_fmt(
+                &mut text,
+                format_args!(
+                    "{:>6}.{:09} {name:<10} {:<10} {number:>4} ({detail:#x}) = {result}\n",
+                    at / 1_000_000_000,
+                    at % 1_000_000_000,
+                    format!("{what:?}"),
+                ),
+            );
+        }
+        text
+    }
+}
