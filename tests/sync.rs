@@ -199,3 +199,34 @@ fn a_busy_channel_gives_way_to_other_tasks() {
         });
     }
 }
+
+#[test]
+fn what_threads_send_without_a_bound_arrives_once_and_in_each_senders_order() {
+    const SENDERS: usize = 3;
+    const VALUES: usize = 3000;
+    watched(|| {
+        let (sender, mut receiver) = mpsc::unbounded();
+        thread::scope(|scope| {
+            for number in 0..SENDERS {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    (0..VALUES).for_each(|value| sender.send((number, value)).unwrap());
+                });
+            }
+            drop(sender);
+            let mut next = [0; SENDERS];
+            let mut take = |(number, value): (usize, usize)| {
+                assert_eq!(value, next[number]);
+                next[number] += 1;
+            };
+            (0..VALUES).for_each(|_| receiver.blocking_recv().into_iter().for_each(&mut take));
+            whirligig::run(async {
+                while let Some(value) = receiver.recv().await {
+                    take(value);
+                }
+            })
+            .unwrap();
+            assert_eq!(next, [VALUES; SENDERS]);
+        });
+    });
+}

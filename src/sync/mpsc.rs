@@ -1,19 +1,30 @@
 //! Channels for many values, from many senders to one receiver.
+//!
+//! They work between tasks of any runtime, and threads, of which those without a runtime block. For
+//! the tasks of one thread [`local::mpsc`](super::local::mpsc) is cheaper.
+//!
+//! Values wait in the channel until they are received; those that are still there when the
+//! receiver is dropped are dropped then, on the receiver's thread. Closing by [`Receiver::close`]
+//! keeps them, so that a receiver can close, receive what is left, and lose nothing.
 
-use super::permits::{PERMITS_MAX, Permits, Place, Refused};
+mod error;
+mod receiver;
+
+pub use error::{SendError, TryRecvError, TrySendError};
+pub use receiver::Receiver;
+
+use super::permits::{PERMITS_MAX, Place};
+use super::queue::Queue;
 use super::waiting::{Woken, block_on, lock, poll_with_waker};
 use crate::budget::poll_proceed;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
 /// Makes a channel that holds at most `capacity` values; senders wait for room, in order.
 ///
-/// Memory is taken as values come, so the largest capacity there is,
-/// [`Semaphore::PERMITS_MAX`](super::Semaphore::PERMITS_MAX), makes a channel without a bound.
+/// Memory is taken as values come, and kept for the next.
 ///
 /// ```
 /// use whirligig::sync::mpsc;
@@ -38,12 +49,28 @@ use std::task::{Context, Poll, Waker, ready};
 /// # Panics
 /// If `capacity` is 0, or more than [`Semaphore::PERMITS_MAX`](super::Semaphore::PERMITS_MAX).
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let fits = (1..=PERMITS_MAX).contains(&capacity);
-    assert!(fits, "a channel has room for 1 to `Semaphore::PERMITS_MAX` values");
-    let room = Permits::new(capacity);
-    let state = State { values: VecDeque::new(), room, receiver: None, senders: 1, closed: false };
+    let state = State { queue: Queue::new(capacity), receiver: None, senders: 1 };
     let shared = Arc::new(Shared { state: Mutex::new(state), capacity });
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
+    (Sender { shared: Arc::clone(&shared) }, Receiver::new(shared))
+}
+
+/// Makes a channel without a bound: sending never waits, and needs neither a task nor a runtime.
+///
+/// Nothing but the receiver's diligence bounds its memory. Where senders may be faster for long, a
+/// [`channel`] has them wait.
+///
+/// ```
+/// use whirligig::sync::mpsc;
+///
+/// let (sender, mut receiver) = mpsc::unbounded();
+/// let thread = std::thread::spawn(move || sender.send("from another thread"));
+/// assert_eq!(whirligig::run(receiver.recv())?, Some("from another thread"));
+/// # thread.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn unbounded<T>() -> (UnboundedSender<T>, Receiver<T>) {
+    let (sender, receiver) = channel(PERMITS_MAX);
+    (UnboundedSender(sender), receiver)
 }
 
 struct Shared<T> {
@@ -51,32 +78,16 @@ struct Shared<T> {
     capacity: usize,
 }
 
-/// Free room, room granted to senders, and values make up the capacity.
 struct State<T> {
-    values: VecDeque<T>,
-    room: Permits,
+    queue: Queue<T>,
     /// Waits for a value.
     receiver: Option<Waker>,
     senders: usize,
-    closed: bool,
 }
 
-impl<T> State<T> {
-    /// Into room that was taken.
-    fn push(&mut self, value: T, woken: &mut Woken) {
-        self.values.push_back(value);
-        woken.extend(self.receiver.take());
-    }
-
-    fn pop(&mut self, woken: &mut Woken) -> Result<T, TryRecvError> {
-        match self.values.pop_front() {
-            Some(value) => {
-                self.room.put(1, woken);
-                Ok(value)
-            }
-            None if self.closed || self.senders == 0 => Err(TryRecvError::Closed),
-            None => Err(TryRecvError::Empty),
-        }
+impl<T> Shared<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        lock(&self.state)
     }
 }
 
@@ -88,10 +99,6 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        lock(&self.shared.state)
-    }
-
     /// Sends `value`, after a wait for room if there is none.
     ///
     /// Cancel safety: dropping it before it is done sends nothing and drops the value. Its place
@@ -114,17 +121,13 @@ impl<T> Sender<T> {
     /// closed; both with the value.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         let mut woken = Woken::default();
-        let mut state = self.state();
-        let taken = state.room.try_take(1);
-        match taken {
-            Ok(()) => {
-                state.push(value, &mut woken);
-                woken.wake(state);
-                Ok(())
-            }
-            Err(Refused::Later) => Err(TrySendError::Full(value)),
-            Err(Refused::Closed) => Err(TrySendError::Closed(value)),
+        let mut state = self.shared.state();
+        let sent = state.queue.try_push(value);
+        if sent.is_ok() {
+            woken.extend(state.receiver.take());
         }
+        woken.wake(state);
+        sent
     }
 
     /// Sends `value`, blocking the thread while there is no room.
@@ -141,7 +144,7 @@ impl<T> Sender<T> {
     /// Whether the receiver was dropped or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state().closed
+        self.shared.state().queue.is_closed()
     }
 
     /// How many values the channel holds at most.
@@ -153,7 +156,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.state().senders += 1;
+        self.shared.state().senders += 1;
         Sender { shared: Arc::clone(&self.shared) }
     }
 }
@@ -161,7 +164,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         let mut woken = Woken::default();
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.senders -= 1;
         if state.senders == 0 {
             woken.extend(state.receiver.take());
@@ -180,17 +183,12 @@ impl<T> Waiting<'_, T> {
     /// Takes the value if it sends it, and leaves it if the channel is closed.
     fn poll_send(&mut self, value: &mut Option<T>, cx: &Context<'_>) -> Poll<()> {
         ready!(poll_proceed(cx));
-        poll_with_waker(cx, |waker| {
+        poll_with_waker(cx, |offer| {
             let mut woken = Woken::default();
-            let mut state = lock(&self.shared.state);
-            // Room that was granted before is of no use then: the receiver may be through.
-            if state.closed {
-                return Poll::Ready(());
-            }
-            if ready!(state.room.poll_take(1, &mut self.place, waker)) {
-                if let Some(value) = value.take() {
-                    state.push(value, &mut woken);
-                }
+            let mut state = self.shared.state();
+            ready!(state.queue.poll_push(value, &mut self.place, offer));
+            if value.is_none() {
+                woken.extend(state.receiver.take());
             }
             woken.wake(state);
             Poll::Ready(())
@@ -202,125 +200,38 @@ impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             let mut woken = Woken::default();
-            let mut state = lock(&self.shared.state);
-            let own = state.room.leave(place, &mut woken);
+            let mut state = self.shared.state();
+            let own = state.queue.leave(place, &mut woken);
             woken.wake(state);
             drop(own);
         }
     }
 }
 
-/// Receives the values, in the order in which they were sent.
+/// Sends values without a wait; clones send to the same receiver.
 ///
-/// Dropped, it closes the channel and drops the values that are in it.
-pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
-}
+/// When the last one is dropped, the receiver ends after the values that were sent.
+pub struct UnboundedSender<T>(Sender<T>);
 
-impl<T> Receiver<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        lock(&self.shared.state)
-    }
-
-    /// Waits for a value; None when there are none left and none can come.
-    ///
-    /// Cancel safety: dropping it before it is done loses no value.
-    pub async fn recv(&mut self) -> Option<T> {
-        let waiting = ReceiverWaits(self);
-        poll_fn(|cx| waiting.0.poll_recv(cx)).await
-    }
-
-    /// Polls for a value; wakes only the last task that polled.
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        ready!(poll_proceed(cx));
-        poll_with_waker(cx, |waker| {
-            let mut woken = Woken::default();
-            let mut state = self.state();
-            let popped = state.pop(&mut woken);
-            if waker.is_some() && matches!(popped, Err(TryRecvError::Empty)) {
-                mem::swap(&mut state.receiver, waker);
-            }
-            woken.wake(state);
-            match popped {
-                Ok(value) => Poll::Ready(Some(value)),
-                Err(TryRecvError::Closed) => Poll::Ready(None),
-                Err(TryRecvError::Empty) => Poll::Pending,
-            }
-        })
-    }
-
-    /// Takes a value if there is one.
+impl<T> UnboundedSender<T> {
+    /// Sends `value`; never waits.
     ///
     /// # Errors
-    /// [`TryRecvError::Empty`] if there is none yet, [`TryRecvError::Closed`] if none can come.
-    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let mut woken = Woken::default();
-        let mut state = self.state();
-        let popped = state.pop(&mut woken);
-        woken.wake(state);
-        popped
+    /// [`SendError`], with the value, if the receiver was dropped or closed.
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        self.0.try_send(value).map_err(|refused| SendError(refused.into_inner()))
     }
 
-    /// Waits for a value by blocking the thread; None when none are left and none can come.
-    ///
-    /// # Panics
-    /// Inside a runtime's turn, which would wait for itself.
-    pub fn blocking_recv(&mut self) -> Option<T> {
-        block_on(self.recv())
-    }
-
-    /// Refuses further values; those that were sent can still be received.
-    pub fn close(&mut self) {
-        let mut woken = Woken::default();
-        let mut state = self.state();
-        state.closed = true;
-        state.room.close(&mut woken);
-        woken.wake(state);
-    }
-
-    /// Whether no further values can come: closed, or all senders were dropped.
+    /// Whether the receiver was dropped or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let state = self.state();
-        state.closed || state.senders == 0
-    }
-
-    /// How many values are there to be received.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.state().values.len()
-    }
-
-    /// Whether no value is there to be received.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many values the channel holds at most.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.shared.capacity
+        self.0.is_closed()
     }
 }
 
-/// Takes the receiver's waker out when its wait is over or given up.
-struct ReceiverWaits<'a, T>(&'a mut Receiver<T>);
-
-impl<T> Drop for ReceiverWaits<'_, T> {
-    fn drop(&mut self) {
-        let waker = self.0.state().receiver.take();
-        drop(waker);
-    }
-}
-
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        self.close();
-        let mut state = self.state();
-        let left = (mem::take(&mut state.values), state.receiver.take());
-        drop(state);
-        drop(left);
+impl<T> Clone for UnboundedSender<T> {
+    fn clone(&self) -> UnboundedSender<T> {
+        UnboundedSender(self.0.clone())
     }
 }
 
@@ -330,82 +241,8 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-impl<T> fmt::Debug for Receiver<T> {
+impl<T> fmt::Debug for UnboundedSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("UnboundedSender").finish_non_exhaustive()
     }
 }
-
-/// The receiver was dropped or closed; this is the value that was not sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SendError<T>(pub T);
-
-/// Why the value that it carries was not sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum TrySendError<T> {
-    /// There is no room, or others wait for it.
-    Full(T),
-    /// The receiver was dropped or closed.
-    Closed(T),
-}
-
-/// Why there is no value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TryRecvError {
-    /// One may yet be sent.
-    Empty,
-    /// None can be sent any more.
-    Closed,
-}
-
-impl<T> fmt::Debug for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError").finish_non_exhaustive()
-    }
-}
-
-impl<T> TrySendError<T> {
-    /// The value that was not sent.
-    pub fn into_inner(self) -> T {
-        match self {
-            TrySendError::Full(value) | TrySendError::Closed(value) => value,
-        }
-    }
-}
-
-impl<T> fmt::Debug for TrySendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySendError::Full(_) => "Full(..)",
-            TrySendError::Closed(_) => "Closed(..)",
-        })
-    }
-}
-
-impl<T> fmt::Display for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the receiver is gone or closed")
-    }
-}
-
-impl<T> fmt::Display for TrySendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySendError::Full(_) => "the channel is full",
-            TrySendError::Closed(_) => "the receiver is gone or closed",
-        })
-    }
-}
-
-impl fmt::Display for TryRecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TryRecvError::Empty => "no value is there yet",
-            TryRecvError::Closed => "no value can come any more",
-        })
-    }
-}
-
-impl<T> std::error::Error for SendError<T> {}
-impl<T> std::error::Error for TrySendError<T> {}
-impl std::error::Error for TryRecvError {}

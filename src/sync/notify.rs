@@ -1,6 +1,6 @@
 //! Notifications without a value.
 
-use super::waiting::{Woken, lock, poll_with_waker};
+use super::waiting::{Offer, Woken, lock, poll_with_waker};
 use crate::budget::poll_proceed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -117,22 +117,22 @@ pub struct Notified<'a> {
 }
 
 impl Notified<'_> {
-    fn attempt(&mut self, waker: &mut Option<Waker>) -> Poll<()> {
+    fn attempt(&mut self, offer: &mut Offer<'_>) -> Poll<()> {
         let mut state = lock(&self.notify.state);
         if let Some(place) = self.place {
             if state.notified.remove(&place) || state.rounds != self.rounds {
                 self.place = None;
                 return Poll::Ready(());
             }
-            if let (Some(own), Some(waker)) = (state.queue.get_mut(&place), waker) {
-                mem::swap(own, waker);
+            if let Some(own) = state.queue.get_mut(&place) {
+                offer.leave(own);
             }
             return Poll::Pending;
         }
         if state.rounds != self.rounds || mem::take(&mut state.stored) {
             return Poll::Ready(());
         }
-        if let Some(waker) = waker.take() {
+        if let Some(waker) = offer.take() {
             let place = state.next;
             state.next += 1;
             state.queue.insert(place, waker);
@@ -150,7 +150,7 @@ impl Future for Notified<'_> {
             return Poll::Ready(());
         }
         ready!(poll_proceed(cx));
-        ready!(poll_with_waker(cx, |waker| self.attempt(waker)));
+        ready!(poll_with_waker(cx, |offer| self.attempt(offer)));
         self.done = true;
         Poll::Ready(())
     }

@@ -4,7 +4,6 @@ use super::waiting::{Woken, block_on, lock, poll_with_waker};
 use crate::budget::poll_proceed;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
@@ -102,14 +101,12 @@ impl<T> Sender<T> {
 
 fn poll_closed<T>(shared: &Mutex<State<T>>, cx: &Context<'_>) -> Poll<()> {
     ready!(poll_proceed(cx));
-    poll_with_waker(cx, |waker| {
+    poll_with_waker(cx, |offer| {
         let mut state = lock(shared);
         if state.closed {
             return Poll::Ready(());
         }
-        if waker.is_some() {
-            mem::swap(&mut state.sender, waker);
-        }
+        offer.leave_in(&mut state.sender);
         Poll::Pending
     })
 }
@@ -178,15 +175,13 @@ impl<T> Future for Receiver<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(poll_proceed(cx));
-        poll_with_waker(cx, |waker| {
+        poll_with_waker(cx, |offer| {
             let mut state = lock(&self.0);
             match state.take() {
                 Ok(value) => Poll::Ready(Ok(value)),
                 Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
                 Err(TryRecvError::Empty) => {
-                    if waker.is_some() {
-                        mem::swap(&mut state.receiver, waker);
-                    }
+                    offer.leave_in(&mut state.receiver);
                     Poll::Pending
                 }
             }

@@ -7,7 +7,7 @@
 //!       +----- leave ------+------- leave -------+ : the permits pass to the next
 //! ```
 
-use super::waiting::Woken;
+use super::waiting::{Offer, Woken};
 use std::collections::BTreeMap;
 use std::mem;
 use std::num::NonZeroU64;
@@ -50,10 +50,12 @@ impl Permits {
         Permits { free, closed: false, next: Place(NonZeroU64::MIN), queue, granted }
     }
 
+    #[inline]
     pub(super) fn free(&self) -> usize {
         self.free
     }
 
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -76,21 +78,22 @@ impl Permits {
         }
     }
 
-    /// Takes permits, or with a waker to leave behind gets in line for them. False means closed.
+    /// Takes permits, or gets in line for them. False means closed.
     ///
-    /// `place` is to be left when it is given up. `waker` has what was left before, afterwards.
+    /// `place` is to be left when it is given up.
+    #[inline]
     pub(super) fn poll_take(
         &mut self,
         count: usize,
         place: &mut Option<Place>,
-        waker: &mut Option<Waker>,
+        offer: &mut Offer<'_>,
     ) -> Poll<bool> {
         let Some(own) = *place else {
             return match self.try_take(count) {
                 Ok(()) => Poll::Ready(true),
                 Err(Refused::Closed) => Poll::Ready(false),
                 Err(Refused::Later) => {
-                    if let Some(waker) = waker.take() {
+                    if let Some(waker) = offer.take() {
                         let own = self.next;
                         self.next = Place(own.0.saturating_add(1));
                         self.queue.insert(own, Waiter { count, waker });
@@ -106,9 +109,7 @@ impl Permits {
         }
         match self.queue.get_mut(&own) {
             Some(waiter) => {
-                if let Some(waker) = waker {
-                    mem::swap(&mut waiter.waker, waker);
-                }
+                offer.leave(&mut waiter.waker);
                 Poll::Pending
             }
             None => {
@@ -130,7 +131,9 @@ impl Permits {
     #[inline]
     pub(super) fn put(&mut self, count: usize, woken: &mut Woken) {
         self.free = self.free.saturating_add(count);
-        self.grant(woken);
+        if !self.queue.is_empty() {
+            self.grant(woken);
+        }
     }
 
     /// Sets permits aside for whoever's turn it is, one after the other.

@@ -2,7 +2,7 @@
 
 use super::mpsc::TrySendError;
 use super::permits::{PERMITS_MAX, Permits, Place, Refused};
-use super::waiting::Woken;
+use super::waiting::{Offer, Woken};
 use std::collections::VecDeque;
 use std::mem;
 use std::task::{Poll, Waker, ready};
@@ -48,19 +48,19 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts the value in, or with a waker to leave behind gets in line for room. When it is ready
-    /// a value that is still there can not be sent: the queue is closed.
+    /// Puts the value in, or gets in line for room. When it is ready, a value that is still there
+    /// can not be sent: the queue is closed.
     ///
-    /// `place` is to be left when it is given up. `waker` has what was left before, afterwards.
+    /// `place` is to be left when it is given up.
     pub(super) fn poll_push(
         &mut self,
         value: &mut Option<T>,
         place: &mut Option<Place>,
-        waker: &mut Option<Waker>,
+        offer: &mut Offer<'_>,
     ) -> Poll<()> {
         // Room that was granted before the close is of no use: the receiver may be through.
         let open = !self.is_closed();
-        if open && ready!(self.room.poll_take(1, place, waker)) {
+        if open && ready!(self.room.poll_take(1, place, offer)) {
             self.values.extend(value.take());
         }
         Poll::Ready(())

@@ -156,8 +156,8 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn poll(&mut self, count: usize, cx: &Context<'_>) -> Poll<bool> {
         ready!(poll_proceed(cx));
-        poll_with_waker(cx, |waker| {
-            lock(&self.semaphore.permits).poll_take(count, &mut self.place, waker)
+        poll_with_waker(cx, |offer| {
+            lock(&self.semaphore.permits).poll_take(count, &mut self.place, offer)
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Every order of a few polls, drops and deeds, against the promises.
 
 mod hostile;
+mod unbounded;
 
 use super::{Notified, Notify, Permit, Semaphore, local, mpsc, oneshot};
 use std::collections::VecDeque;

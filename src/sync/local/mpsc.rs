@@ -338,9 +338,9 @@ impl<T> Sending<'_, T> {
     fn poll_many(&mut self, cx: &Context<'_>) -> Poll<Result<(), SendError<T>>> {
         let Sending { shared, value, place } = self;
         let mut awaited = false;
-        let polled = poll_with_waker(cx, |waker| {
+        let polled = poll_with_waker(cx, |offer| {
             let mut many = shared.open_many();
-            let polled = many.queue.poll_push(value, place, waker);
+            let polled = many.queue.poll_push(value, place, offer);
             awaited = value.is_none() && mem::take(&mut many.awaited);
             shared.settle(many);
             polled
