@@ -3,13 +3,14 @@
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz bench instructions clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz bench models instructions clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
 	@echo "make test       everything that CI checks: format, clippy, tests, docs, examples, corpora"
 	@echo "make fuzz       fuzz each target for FUZZ_SECONDS (60); needs nightly and cargo-fuzz"
 	@echo "make bench      measure what the runtime costs; with PEERS=DIR, compare it with the programs there"
+	@echo "make models     run the client of every style on the same work, and draw docs/models.svg"
 	@echo "make instructions  count instructions, and compare with docs/INSTRUCTIONS.md; needs valgrind"
 	@echo "make doc        build the documentation"
 	@echo "make clean      remove what was built"
@@ -65,6 +66,11 @@ COMPARE = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CASES),--cases $(CASES)) \
 
 bench:
 	@$(BENCH) compare $(COMPARE)
+
+# The client of every style on the same work. Its figures depend on the machine and on its peace.
+models:
+	@$(CARGO) build --release --quiet --bins
+	@$(BENCH) models --figures docs/models.tsv --chart docs/models.svg
 
 # UPDATE=1 writes the counts instead.
 instructions:

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
+use whirligig::delay::Usage;
 
 const CLIENTS: [(&str, &str); 6] = [
     ("client-workers", env!("CARGO_BIN_EXE_client-workers")),
@@ -136,6 +137,19 @@ fn a_server_that_is_not_there_is_an_error() {
         }
         let help = run(client, &["--help"]);
         assert!(help.code == Some(0) && help.out.join("\n").contains("USAGE"), "{name}");
+    }
+}
+
+#[test]
+fn a_client_says_what_it_used_if_it_is_asked_to() {
+    let _watchdog = Watchdog::new("a_client_says_what_it_used_if_it_is_asked_to");
+    let server = DelayServer::start(&["--quiet"]);
+    let address = server.address().to_string();
+    for (name, client) in CLIENTS {
+        let ended = run(client, &[&address, "3", "1", "--usage"]);
+        assert_eq!((ended.code, ended.out.len(), ended.err.len()), (Some(0), 4, 1), "{name}");
+        let usage: Usage = ended.err[0].parse().unwrap();
+        assert!(usage.peak_rss_kb > 500 && usage.voluntary_switches > 0, "{name}: {usage}");
     }
 }
 

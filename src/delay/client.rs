@@ -1,5 +1,6 @@
 //! What the clients share: their arguments, their requests, and what they print.
 
+use super::Usage;
 use super::arguments::{ArgumentError, Arguments, Flag, with_port};
 use crate::http::{
     Connection, Method, ParseError, RequestHead, WriteError, percent_encode, write_request,
@@ -26,6 +27,8 @@ pub struct Order {
     pub delay_ms: Option<u64>,
     /// How many are under way at once at most; each that is answered makes room for the next.
     pub at_once: usize,
+    /// Say at the end what the process has used.
+    pub usage: bool,
 }
 
 /// One request.
@@ -44,11 +47,13 @@ const FLAGS: &[Flag] = &[
     Flag { name: "--help", takes_value: false },
     Flag { name: "--delay", takes_value: true },
     Flag { name: "--at-once", takes_value: true },
+    Flag { name: "--usage", takes_value: false },
 ];
 
 impl Order {
     /// Reads the command line after the program's name: `[SERVER [REQUESTS [STEP_MS]]]`, by default
-    /// `localhost:8080 5 1000`, with `--delay MS` and `--at-once N`. None if help is asked for.
+    /// `localhost:8080 5 1000`, with `--delay MS`, `--at-once N` and
+    /// `--usage`. None if help is asked for.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -76,7 +81,8 @@ impl Order {
         if at_once == 0 {
             return Err(ArgumentError::new("with 0 at once there is no getting on"));
         }
-        Ok(Some(Order { server, requests, step_ms, delay_ms, at_once }))
+        let usage = arguments.has("--usage");
+        Ok(Some(Order { server, requests, step_ms, delay_ms, at_once, usage }))
     }
 
     /// What `--help` prints; `how` says in a line how this client works.
@@ -89,7 +95,8 @@ impl Order {
              REQUESTS     how many, all at once              (5)\n\
              STEP_MS      how much sooner than the one before each is answered (1000)\n\
              --delay MS   answer all after as long, instead of in steps\n\
-             --at-once N  keep no more than N under way: an answer makes room for the next\n"
+             --at-once N  keep no more than N under way: an answer makes room for the next\n\
+             --usage      say at the end, on standard error, what the process has used\n"
         )
     }
 
@@ -230,7 +237,11 @@ pub fn client_main(
     };
     // As many connections as the system lets us have; with fewer it works too.
     let _ = raise_descriptor_limit();
-    match run(&order) {
+    let done = run(&order).and_then(|()| match order.usage {
+        true => Ok(writeln!(io::stderr(), "{}", Usage::of_this_process()?)?),
+        false => Ok(()),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without a place to say it the exit code still does.
@@ -272,6 +283,7 @@ mod tests {
             step_ms: 1000,
             delay_ms: None,
             at_once: 100_000,
+            usage: false,
         };
         assert_eq!(order(""), default);
         assert_eq!(order("::1").server, "[::1]:8080");

@@ -12,6 +12,7 @@ mod gate;
 mod log;
 mod plan;
 mod service;
+mod usage;
 
 pub use answer::Incoming;
 pub use arguments::{ArgumentError, Arguments, Flag, with_port};
@@ -20,3 +21,4 @@ pub use client::{Order, Planned, Report, client_main};
 pub use log::Log;
 pub use plan::{Plan, plan};
 pub use service::{ServiceOptions, listen, serve};
+pub use usage::Usage;

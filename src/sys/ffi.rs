@@ -124,7 +124,8 @@ pub(in crate::sys) mod so {
     pub(in crate::sys) const REUSEPORT: c_int = 15;
 }
 
-// clock_gettime(2), prctl(2), getrlimit(2).
+// clock_gettime(2), prctl(2), getrlimit(2), getrusage(2).
+pub(in crate::sys) const RUSAGE_SELF: c_int = 0;
 pub(in crate::sys) const CLOCK_MONOTONIC: c_int = 1;
 pub(in crate::sys) const CLOCK_PROCESS_CPUTIME_ID: c_int = 2;
 pub(in crate::sys) const PR_SET_TIMERSLACK: c_int = 29;
@@ -195,6 +196,20 @@ pub(in crate::sys) struct Rlimit {
     pub(in crate::sys) hard: u64,
 }
 const _: () = assert!(size_of::<Rlimit>() == 16);
+
+/// `struct rusage` of a 64-bit architecture.
+#[repr(C)]
+#[derive(Default)]
+pub(in crate::sys) struct Rusage {
+    user_time: [i64; 2],
+    system_time: [i64; 2],
+    /// Memory, page faults, blocks, messages and signals.
+    others: [c_long; 12],
+    pub(in crate::sys) voluntary_switches: c_long,
+    involuntary_switches: c_long,
+}
+const _: () = assert!(size_of::<Rusage>() == 144);
+const _: () = assert!(std::mem::offset_of!(Rusage, voluntary_switches) == 128);
 
 /// What `signal(2)` takes: a function's address, or one of the constants below.
 pub(in crate::sys) type Handler = usize;
@@ -288,6 +303,7 @@ unsafe extern "C" {
     pub(in crate::sys) fn prctl(option: c_int, ...) -> c_int;
     pub(in crate::sys) fn getrlimit(resource: c_uint, limit: *mut Rlimit) -> c_int;
     pub(in crate::sys) fn setrlimit(resource: c_uint, limit: *const Rlimit) -> c_int;
+    pub(in crate::sys) fn getrusage(who: c_int, usage: *mut Rusage) -> c_int;
 
     /// BSD semantics in glibc and musl: the handler stays, interrupted calls restart.
     pub(in crate::sys) fn signal(number: c_int, handler: Handler) -> Handler;

@@ -23,6 +23,7 @@ mod limit;
 pub mod signal;
 mod slack;
 mod socket;
+mod usage;
 
 pub use clock::process_time;
 pub use epoll::{Control, Epoll, EventBuffer};
@@ -34,6 +35,7 @@ pub use limit::raise_descriptor_limit;
 pub(crate) use slack::ExactWaits;
 pub(crate) use socket::PARTS_MAX;
 pub use socket::{Connect, Family, SocketOption};
+pub use usage::voluntary_switches;
 
 use std::ffi::c_int;
 use std::io;

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::compare::Comparison;
+use crate::models::Models;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -15,6 +16,7 @@ USAGE: bench echo --addr IP:PORT
        bench micro CASE N
        bench compare [OPTIONS]
        bench chart --figures FILE --chart FILE
+       bench models [--figures FILE] [--chart FILE] [--brief]
        bench instructions --kept FILE [--update]
 
 echo             serve: send back what comes, with a buffer of 16 KiB for each connection
@@ -36,6 +38,11 @@ compare          run cases again and again, in processes of their own, and print
 
 chart            draw figures that compare wrote
 
+models           run the client of every style on the same work, and print tables
+  --figures FILE   write the figures there
+  --chart FILE     draw them there, as SVG
+  --brief          do a hundredth of the work, once, and count no system calls
+
 instructions     count instructions by callgrind, and fail if they are not those in FILE
   --kept FILE      the counts to compare with
   --update         write them there instead
@@ -52,6 +59,7 @@ const FLAGS: &[Flag] = &[
     Flag { name: "--figures", takes_value: true },
     Flag { name: "--chart", takes_value: true },
     Flag { name: "--kept", takes_value: true },
+    Flag { name: "--brief", takes_value: false },
     Flag { name: "--update", takes_value: false },
     Flag { name: "--help", takes_value: false },
 ];
@@ -63,6 +71,7 @@ const ORDERS: &[(&str, &[&str], usize)] = &[
     ("micro", &[], 2),
     ("compare", &["--peers", "--cases", "--rounds", "--seconds", "--figures", "--chart"], 0),
     ("chart", &["--figures", "--chart"], 0),
+    ("models", &["--figures", "--chart", "--brief"], 0),
     ("instructions", &["--kept", "--update"], 0),
 ];
 
@@ -75,6 +84,7 @@ pub(crate) enum Order {
     Micro { case: String, n: u64 },
     Compare(Comparison),
     Chart { figures: PathBuf, chart: PathBuf },
+    Models(Models),
     Instructions { kept: PathBuf, update: bool },
 }
 
@@ -107,6 +117,11 @@ pub(crate) fn order(arguments: impl IntoIterator<Item = OsString>) -> Result<Ord
             Ok(Order::Micro { case, n: n.ok_or("N is missing")?.get() })
         }
         "compare" => comparison(&arguments).map(Order::Compare),
+        "models" => Ok(Order::Models(Models {
+            figures: arguments.value("--figures").map_err(text)?,
+            chart: arguments.value("--chart").map_err(text)?,
+            brief: arguments.has("--brief"),
+        })),
         "chart" => Ok(Order::Chart {
             figures: needed(&arguments, "--figures")?,
             chart: needed(&arguments, "--chart")?,

@@ -11,6 +11,7 @@ mod json;
 mod load;
 mod measure;
 mod micro;
+mod models;
 mod picture;
 mod process;
 mod servers;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Order::Micro { case, n } => micro::run(&case, n),
         Order::Compare(comparison) => compare::run(&comparison),
         Order::Chart { figures, chart } => compare::draw(&figures, &chart),
+        Order::Models(models) => models::run(&models),
         Order::Instructions { kept, update } => instructions::run(&kept, update),
     };
     match done {
