@@ -83,4 +83,10 @@ mod documents {
     struct Tasks;
     #[doc = include_str!("../docs/guide/3-programs.md")]
     struct Programs;
+    #[doc = include_str!("../docs/guide/7-callbacks.md")]
+    struct Callbacks;
+    #[doc = include_str!("../docs/guide/8-coroutines.md")]
+    struct Coroutines;
+    #[doc = include_str!("../docs/guide/9-threads.md")]
+    struct Threads;
 }

@@ -36,7 +36,7 @@ pub(super) fn draw(rows: &[Row]) -> String {
         panel(rows, "at-once", "Peak memory", "KiB resident, at once", |_, took| {
             Some(took.spread(peak_kb))
         }),
-        panel(rows, "at-once", "Length", "lines of the client", |row, _| {
+        panel(rows, "at-once", "Length", "lines of code of the client", |row, _| {
             row.lines.map(|lines| exactly(lines as f64))
         }),
     ];

@@ -10,7 +10,7 @@ pub(super) struct Row {
     pub(super) work: &'static str,
     pub(super) style: &'static str,
     pub(super) requests: u64,
-    /// Lines of the client's source, where that is there.
+    /// Lines of code of the client, where its source is there.
     pub(super) lines: Option<usize>,
     /// What it took, or why it could not do it.
     pub(super) took: Result<Took, String>,
