@@ -66,7 +66,7 @@ impl Executor {
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
         let home = self.home.here();
-        home.has_queued() || home.has_messages()
+        home.has_queued() || home.inbox().is_notified()
     }
 
     /// Polls what is queued, and what is queued meanwhile, up to `polls_max` times in all; returns
@@ -84,7 +84,7 @@ impl Executor {
     #[inline]
     fn receive(&self) -> AtHome<'_> {
         let home = self.home.here();
-        if home.has_messages() {
+        if home.inbox().is_notified() {
             home.receive();
         }
         home
@@ -92,11 +92,13 @@ impl Executor {
 
     /// Announces a wait: from now on a wake from elsewhere unparks. False if there is something to
     /// do already; then there is nothing to undo.
+    #[inline]
     pub(crate) fn prepare_to_park(&self) -> bool {
         !self.home.here().has_queued() && self.home.shared().inbox().park()
     }
 
     /// Ends what [`Executor::prepare_to_park`] began.
+    #[inline]
     pub(crate) fn unpark(&self) {
         self.home.shared().inbox().unpark();
     }

@@ -183,17 +183,18 @@ impl Runtime {
                     return output;
                 }
             }
-            let polled = self.executor.run(BATCH_MAX.saturating_sub(self.polled.get()));
-            self.polled.set(self.polled.get() + polled);
-            if woken.is_woken() || self.executor.has_work() {
-                // The future itself counts as a poll, or it could keep the sockets waiting alone.
-                self.polled.set(self.polled.get() + 1);
-                if self.polled.get() >= BATCH_MAX {
-                    self.look(Wait::No);
-                }
-            } else if self.executor.prepare_to_park() {
+            let polled = self.polled.get();
+            let polled = polled + self.executor.run(BATCH_MAX.saturating_sub(polled));
+            self.polled.set(polled);
+            if !woken.is_woken() && self.executor.prepare_to_park() {
                 self.look(Wait::UntilEvent);
                 self.executor.unpark();
+            } else {
+                // The future itself counts as a poll, or it could keep the sockets waiting alone.
+                self.polled.set(polled + 1);
+                if polled + 1 >= BATCH_MAX {
+                    self.look(Wait::No);
+                }
             }
         }
     }

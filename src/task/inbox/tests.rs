@@ -224,3 +224,18 @@ fn the_walk_finds_a_notice_that_is_left_out_while_awake() {
     };
     walk(&Transitions { notify: lazy, ..REAL }).unwrap_err();
 }
+
+#[test]
+fn an_inbox_parks_and_unparks_as_the_transitions_do() {
+    for state in [Parking::Awake, Parking::Notified, Parking::Parked] {
+        let inbox = super::Inbox::new(Box::new(|| ()));
+        let now = || Parking::from_bits(inbox.state.load(std::sync::atomic::Ordering::SeqCst));
+        let set = || inbox.state.store(state as u8, std::sync::atomic::Ordering::SeqCst);
+        set();
+        let parked = inbox.park();
+        assert_eq!((now(), parked), state.park());
+        set();
+        inbox.unpark();
+        assert_eq!((now(), ()), state.unpark());
+    }
+}
