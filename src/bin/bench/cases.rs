@@ -106,6 +106,12 @@ pub(crate) struct Program {
     pub(crate) version: Option<String>,
 }
 
+impl Program {
+    fn is_made_with(&self, version: &str) -> bool {
+        self.version.as_ref().is_some_and(|own| own.contains(version))
+    }
+}
+
 /// This program, and if `peers` is a directory those in it: ours comes first, and again last.
 pub(crate) fn programs(peers: Option<&Path>) -> Result<Vec<Program>, Failure> {
     let own = env::current_exe()?;
@@ -121,8 +127,9 @@ pub(crate) fn programs(peers: Option<&Path>) -> Result<Vec<Program>, Failure> {
         };
         let path = path.to_str().ok_or("the path of a program is not UTF-8")?;
         let line = Line::new([path]).with(words[1..].iter().copied());
-        let version = version_within(&executable, package);
-        // Not every package is called as the runtime is.
+        // Said once of a package, and whose it is where it is not called as the runtime is.
+        let told = |told: &String| programs.iter().any(|other| other.is_made_with(told));
+        let version = version_within(&executable, package).filter(|version| !told(version));
         let version = version.map(|version| match version.starts_with(name) {
             true => version,
             false => format!("{name} ({version})"),
