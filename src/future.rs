@@ -1,7 +1,8 @@
 //! Waiting for several futures at once, within one task.
 
+use crate::pinned::poll_both;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 
 /// Waits for all of `futures`, which run side by side; their outputs come in the order of the
@@ -48,17 +49,19 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
 /// Waits for both futures, which run side by side.
 ///
 /// Cancel safety: dropping it drops both, and the output that is there.
-pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
-    let (mut first, mut second) = (pin!(first), pin!(second));
+pub fn join<A: Future, B: Future>(
+    first: A,
+    second: B,
+) -> impl Future<Output = (A::Output, B::Output)> {
     let (mut first_output, mut second_output) = (None, None);
-    poll_fn(|cx| {
+    poll_both(first, second, move |first, second, cx| {
         if first_output.is_none() {
-            if let Poll::Ready(output) = first.as_mut().poll(cx) {
+            if let Poll::Ready(output) = first.poll(cx) {
                 first_output = Some(output);
             }
         }
         if second_output.is_none() {
-            if let Poll::Ready(output) = second.as_mut().poll(cx) {
+            if let Poll::Ready(output) = second.poll(cx) {
                 second_output = Some(output);
             }
         }
@@ -70,7 +73,6 @@ pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::O
             }
         }
     })
-    .await
 }
 
 /// Which of two futures was done first.
@@ -99,11 +101,12 @@ pub enum Either<A, B> {
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub async fn race<A: Future, B: Future>(first: A, second: B) -> Either<A::Output, B::Output> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    poll_fn(|cx| match first.as_mut().poll(cx) {
+pub fn race<A: Future, B: Future>(
+    first: A,
+    second: B,
+) -> impl Future<Output = Either<A::Output, B::Output>> {
+    poll_both(first, second, |first, second, cx| match first.poll(cx) {
         Poll::Ready(output) => Poll::Ready(Either::First(output)),
-        Poll::Pending => second.as_mut().poll(cx).map(Either::Second),
+        Poll::Pending => second.poll(cx).map(Either::Second),
     })
-    .await
 }

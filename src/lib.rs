@@ -54,6 +54,7 @@ pub mod http;
 mod instant;
 pub mod io;
 pub mod net;
+mod pinned;
 mod reactor;
 mod runtime;
 pub mod signal;

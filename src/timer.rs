@@ -73,11 +73,13 @@
 
 use std::fmt;
 
+mod pace;
 mod slab;
 #[cfg(test)]
 mod tests;
 mod wheel;
 
+pub use pace::{Pace, coalesced};
 pub use slab::Key;
 use slab::Slab;
 use wheel::{FIRST_TIMER, TIMERS_MAX, Wheel};
@@ -101,13 +103,21 @@ pub struct Timers<T> {
     batch: Vec<Due>,
 }
 
-/// A timer that is due: its deadline, its rank among those of its slot (which breaks ties), where
-/// it is.
+/// A timer that is due, from the highest bits down: its deadline, its rank among those of its slot
+/// (which breaks ties), where it is. As one number it is compared in two instructions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
-    deadline: u64,
-    rank: u32,
-    timer: u32,
+struct Due(u128);
+
+impl Due {
+    #[inline]
+    fn new(deadline: u64, rank: u32, timer: u32) -> Due {
+        Due(u128::from(deadline) << 64 | u128::from(rank) << 32 | u128::from(timer))
+    }
+
+    #[inline]
+    fn timer(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 impl<T> Timers<T> {
@@ -149,14 +159,54 @@ impl<T> Timers<T> {
         }
     }
 
-    /// The place of a timer in the slab and its link in the wheel come into being together.
+    /// Adds a timer that fires `duration` nanoseconds after the next [`start`](Timers::start),
+    /// before which it is not one of those that `next_deadline` and `expire` know.
+    ///
+    /// So a timer can be set, and removed again, without the clock having been read for it.
+    ///
+    /// # Panics
+    ///
+    /// As for [`insert`](Timers::insert).
+    #[inline]
+    pub fn insert_unstarted(&mut self, duration: u64, payload: T) -> Key {
+        match self.slab.insert(payload) {
+            Ok(key) => {
+                self.wheel.insert_unstarted(FIRST_TIMER + key.index, duration);
+                key
+            }
+            Err(payload) => {
+                self.grow();
+                self.insert_unstarted(duration, payload)
+            }
+        }
+    }
+
+    /// Whether there are timers that were not started yet.
+    #[inline]
+    #[must_use]
+    pub fn has_unstarted(&self) -> bool {
+        self.wheel.has_unstarted()
+    }
+
+    /// Starts the timers that wait for it: from now on their deadlines are their durations after
+    /// `now`, and they are timers like all others.
+    pub fn start(&mut self, now: u64) {
+        self.wheel.start(now);
+    }
+
     #[cold]
     #[inline(never)]
     fn insert_by_growing(&mut self, deadline: u64, payload: T) -> Key {
+        self.grow();
+        self.insert(deadline, payload)
+    }
+
+    /// The place of a timer in the slab and its link in the wheel come into being together.
+    #[cold]
+    fn grow(&mut self) {
         assert!(self.slab.places() < TIMERS_MAX, "too many timers");
         self.wheel.grow();
         self.slab.grow();
-        self.insert(deadline, payload)
     }
 
     /// Removes a timer before it fires, and returns its payload; `None` if it fired already or was
@@ -175,7 +225,8 @@ impl<T> Timers<T> {
         self.slab.get_mut(key)
     }
 
-    /// The deadline of a timer as it was given; `None` if the timer fired or was removed.
+    /// The deadline of a timer as it was given; `None` if the timer fired or was removed. Of one
+    /// that was not started it is the duration.
     #[inline]
     #[must_use]
     pub fn deadline(&self, key: Key) -> Option<u64> {
@@ -257,7 +308,7 @@ impl<T> Timers<T> {
             let (deadline, next) = (self.wheel.time(timer), self.wheel.next(timer));
             if deadline <= now {
                 let rank = self.batch.len() as u32;
-                self.batch.push(Due { deadline, rank, timer });
+                self.batch.push(Due::new(deadline, rank, timer));
             } else {
                 self.wheel.insert(timer, deadline);
             }
@@ -268,7 +319,7 @@ impl<T> Timers<T> {
         if !self.batch.is_sorted() {
             self.batch.sort_unstable();
         }
-        for Due { timer, .. } in self.batch.drain(..) {
+        for timer in self.batch.drain(..).map(Due::timer) {
             due.extend(self.slab.take(timer - FIRST_TIMER));
         }
     }

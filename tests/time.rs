@@ -305,3 +305,83 @@ fn others_go_on_while_one_sleeps() {
         let _ = sleeper.await;
     });
 }
+
+#[test]
+fn where_timers_are_dense_they_may_share_wakes_but_none_is_early() {
+    for slack in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(20)] {
+        let runtime = Runtime::builder().timer_slack(slack).build().unwrap();
+        runtime.block_on(async move {
+            let start = Instant::now();
+            let sleeps = (0..2_000).map(|n| async move {
+                let deadline = start + Duration::from_micros(10 * n);
+                sleep_until(deadline).await;
+                assert!(Instant::now() >= deadline);
+            });
+            join_all(sleeps).await;
+        });
+        assert_eq!(runtime.source_and_timer_counts(), (0, 0));
+    }
+}
+
+#[test]
+fn a_sleep_with_a_slack_of_its_own_ends_within_it_or_for_want_of_a_turn() {
+    run(|| async {
+        for slack in [Duration::ZERO, Duration::from_micros(3), Duration::from_millis(2)] {
+            let start = Instant::now();
+            let mut sleep = sleep(Duration::from_millis(2)).with_slack(slack);
+            assert!(poll_once(&mut sleep).is_pending());
+            (&mut sleep).await;
+            assert!(start.elapsed() >= Duration::from_millis(2) && sleep.is_over());
+            sleep.reset(Instant::now() + HOUR);
+            assert!(poll_once(&mut sleep).is_pending());
+            drop(sleep);
+        }
+        // It would be the last of times.
+        let mut never = sleep_until(Instant::FAR_FUTURE).with_slack(Duration::MAX);
+        assert!(poll_once(&mut never).is_pending());
+    });
+}
+
+#[test]
+fn a_long_timeout_that_moves_to_another_runtime_is_not_over_early() {
+    ends(|| {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let first = Runtime::new().unwrap();
+        let mut moved = None;
+        first.block_on(async {
+            let timeout = moved.insert(Box::pin(timeout(second, pending::<()>())));
+            let polled = timeout.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+        });
+        drop(first);
+        let result = Runtime::new().unwrap().block_on(moved.unwrap());
+        assert!(result.is_err() && start.elapsed() >= second);
+    });
+}
+
+#[test]
+fn a_long_timeout_counts_from_the_call_although_it_is_polled_later() {
+    run(|| async {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut timeout = pin!(timeout(second, pending::<()>()));
+        // The batch in which it was made is over before the second sleep begins.
+        sleep(Duration::ZERO).await;
+        sleep(second).await;
+        let polled = timeout.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Err(Elapsed)));
+        assert!(start.elapsed() >= second);
+    });
+}
+
+#[test]
+fn a_long_timeout_that_is_dropped_leaves_no_timer() {
+    run(|| async {
+        drop(timeout(HOUR, pending::<()>()));
+        let unfinished = timeout(HOUR, pending::<()>());
+        assert!(timeout(HOUR, yield_now()).await.is_ok());
+        sleep(Duration::ZERO).await;
+        drop(unfinished);
+    });
+}

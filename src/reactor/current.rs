@@ -1,11 +1,11 @@
 //! The reactor whose runtime's turn it is on this thread.
 
-use super::Reactor;
+use super::{Reactor, TimerQueue};
 use crate::sys::KernelHandle;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ptr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 thread_local! {
     /// The reactor itself. Without a destructor: a runtime that is itself in a thread-local is
@@ -14,6 +14,8 @@ thread_local! {
         const { RefCell::new(ManuallyDrop::new(None)) };
     /// Its address, which most only want to compare with another; null without one.
     static ADDRESS: Cell<*const Reactor> = const { Cell::new(ptr::null()) };
+    /// The address of its timers.
+    static TIMERS: Cell<*const TimerQueue> = const { Cell::new(ptr::null()) };
 }
 
 /// Whether there is one.
@@ -28,6 +30,20 @@ pub(super) fn is_at(address: *const Reactor) -> bool {
     ptr::eq(address, ADDRESS.get())
 }
 
+impl TimerQueue {
+    /// That of the reactor whose runtime's turn it is on this thread.
+    #[inline]
+    pub(crate) fn current() -> Option<Rc<TimerQueue>> {
+        Reactor::with_current(|reactor| Rc::clone(reactor.timers()))
+    }
+
+    /// Whether it is that one.
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        ptr::eq(self, TIMERS.get())
+    }
+}
+
 impl Reactor {
     /// The reactor whose runtime's turn it is on this thread.
     pub(crate) fn current() -> Option<Rc<Reactor>> {
@@ -38,13 +54,6 @@ impl Reactor {
     #[inline]
     pub(crate) fn with_current<T>(code: impl FnOnce(&Rc<Reactor>) -> T) -> Option<T> {
         CURRENT.with(|current| current.borrow().as_ref().map(code))
-    }
-
-    /// Whether `reactor`, which may be gone, is the current one. As long as somebody remembers
-    /// it no other can have its address.
-    #[inline]
-    pub(crate) fn is_current(reactor: &Weak<Reactor>) -> bool {
-        is_at(reactor.as_ptr())
     }
 
     /// Makes this the thread's current reactor until the guard is dropped.
@@ -69,6 +78,7 @@ pub(crate) fn leave() -> Entered {
 }
 
 fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {
+    TIMERS.set(reactor.as_ref().map_or(ptr::null(), |reactor| Rc::as_ptr(reactor.timers())));
     ADDRESS.set(reactor.as_ref().map_or(ptr::null(), Rc::as_ptr));
     let before = CURRENT.with(|current| current.replace(ManuallyDrop::new(reactor)));
     ManuallyDrop::into_inner(before)

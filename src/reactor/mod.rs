@@ -10,6 +10,7 @@
 //! they are cloned, woken or dropped, so that never happens while anything here is borrowed.
 
 mod current;
+mod queue;
 mod source;
 mod waiters;
 mod watched;
@@ -20,6 +21,7 @@ mod tests;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use current::leave;
 pub(crate) use current::{current_kernel, now};
+pub(crate) use queue::{Slack, TimerQueue};
 pub(crate) use source::Direction;
 pub(crate) use watched::{After, Watched};
 
@@ -27,7 +29,6 @@ use crate::contain::contain;
 use crate::event::{Events, Readiness};
 use crate::slab::{Key, Slab};
 use crate::sys::{Descriptor, Epoll, EventBuffer, KernelHandle, Notifier};
-use crate::timer::{self, Timers};
 use source::Source;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -48,11 +49,9 @@ pub(crate) struct Reactor {
     epoll: Epoll,
     notifier: Arc<Notifier>,
     sources: RefCell<Slab<Rc<Source>>>,
-    timers: RefCell<Timers<Waker>>,
+    timers: Rc<TimerQueue>,
     /// Where the kernel writes to; None during a look.
     buffer: Cell<Option<Box<EventBuffer>>>,
-    /// Room for the wakers of timers that are due, kept from one look to the next.
-    due: Cell<Vec<Waker>>,
 }
 
 /// How long a look at the kernel may take.
@@ -79,9 +78,8 @@ impl Reactor {
             epoll,
             notifier,
             sources: RefCell::new(Slab::new()),
-            timers: RefCell::new(Timers::new()),
+            timers: Rc::new(TimerQueue::new()),
             buffer: Cell::new(Some(new_buffer())),
-            due: Cell::new(Vec::new()),
         }))
     }
 
@@ -102,12 +100,24 @@ impl Reactor {
 
     /// How many timers are set.
     pub(crate) fn timer_count(&self) -> usize {
-        self.timers.borrow().len()
+        self.timers.len()
+    }
+
+    /// The timers.
+    #[inline]
+    pub(crate) fn timers(&self) -> &Rc<TimerQueue> {
+        &self.timers
+    }
+
+    /// How late timers may be where they are dense. They begin to be so anew.
+    pub(crate) fn set_slack(&self, slack: Duration) {
+        self.timers.set_slack(slack);
     }
 
     /// A time at or before the first deadline; None without timers that can fire.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        self.timers.borrow().next_deadline()
+        self.timers.start(|| self.kernel.now());
+        self.timers.next_deadline()
     }
 
     /// Looks at the kernel and the timers, and wakes whom they concern.
@@ -117,18 +127,38 @@ impl Reactor {
     #[inline]
     pub(crate) fn look(&self, wait: Wait) -> io::Result<()> {
         let timeout = match wait {
+            _ if !self.timers.is_empty() => self.timeout(wait),
             Wait::No => Some(Duration::ZERO),
-            Wait::UntilEvent if !self.has_timers() => None,
-            Wait::UntilEvent => self.until_deadline(),
+            Wait::UntilEvent => None,
         };
         // Out of its place, so that nothing is borrowed while wakers run.
         let mut buffer = self.buffer.take().unwrap_or_else(new_buffer);
         let looked = self.epoll.wait(&mut buffer, timeout).map(|events| self.deliver(events));
+        let for_timers = wait == Wait::UntilEvent && buffer.is_empty();
         self.buffer.set(Some(buffer));
-        if self.has_timers() {
-            self.expire();
+        if !self.timers.is_empty() {
+            self.expire(for_timers);
         }
         looked
+    }
+
+    /// How long to wait for events, with timers.
+    #[inline(never)]
+    fn timeout(&self, wait: Wait) -> Option<Duration> {
+        self.timers.start(|| self.kernel.now());
+        if wait == Wait::No {
+            return Some(Duration::ZERO);
+        }
+        let wake = self.timers.next_wake()?;
+        Some(Duration::from_nanos(wake.saturating_sub(self.kernel.now())))
+    }
+
+    /// Wakes those whose timers are due.
+    #[inline(never)]
+    fn expire(&self, for_timers: bool) {
+        if self.timers.next_deadline().is_some() {
+            self.timers.expire(self.kernel.now(), for_timers);
+        }
     }
 
     /// Tells the sources what happened to them, and wakes those who wait for it.
@@ -152,58 +182,6 @@ impl Reactor {
     #[inline]
     fn source(&self, key: Key) -> Option<Rc<Source>> {
         self.sources.borrow().get(key).map(Rc::clone)
-    }
-
-    /// Whether there are timers, those included that never fire.
-    #[inline]
-    fn has_timers(&self) -> bool {
-        !self.timers.borrow().is_empty()
-    }
-
-    #[inline(never)]
-    fn until_deadline(&self) -> Option<Duration> {
-        let deadline = self.next_deadline()?;
-        Some(Duration::from_nanos(deadline.saturating_sub(self.kernel.now())))
-    }
-
-    /// Wakes those whose timers are due.
-    #[inline(never)]
-    fn expire(&self) {
-        if self.next_deadline().is_none() {
-            return;
-        }
-        let now = self.kernel.now();
-        let mut due = self.due.take();
-        self.timers.borrow_mut().expire(now, &mut due);
-        wake_all(&mut due);
-        self.due.set(due);
-    }
-
-    /// Sets a timer. `timer::NEVER` is a deadline too.
-    pub(crate) fn insert_timer(&self, deadline: u64, waker: Waker) -> timer::Key {
-        self.timers.borrow_mut().insert(deadline, waker)
-    }
-
-    /// Whether the timer is still set. If so, `waker` is the one that it will wake.
-    pub(crate) fn renew_timer(&self, key: timer::Key, waker: &Waker) -> bool {
-        match self.timers.borrow_mut().get_mut(key) {
-            None => return false,
-            Some(set) if set.will_wake(waker) => return true,
-            Some(_) => {}
-        }
-        // Cloning and dropping wakers is foreign code, which may set and cancel timers.
-        let mut new = waker.clone();
-        if let Some(set) = self.timers.borrow_mut().get_mut(key) {
-            std::mem::swap(set, &mut new);
-        }
-        contain(|| drop(new));
-        true
-    }
-
-    /// Cancels a timer; of one that fired this is no news.
-    pub(crate) fn remove_timer(&self, key: timer::Key) {
-        let waker = self.timers.borrow_mut().remove(key);
-        contain(|| drop(waker));
     }
 
     /// Starts to watch a descriptor for `direction`; of the other `assumed` holds.
@@ -271,8 +249,7 @@ impl Reactor {
 
     /// Drops all timers' wakers and those of all sources, and forgets the sources.
     pub(crate) fn close(&self) {
-        let mut woken = Vec::new();
-        self.timers.borrow_mut().drain(&mut woken);
+        let mut woken = self.timers.drain();
         // One by one, so that the keys of sockets that outlive this go on to name nothing.
         let keys = self.sources.borrow().keys();
         for key in keys {

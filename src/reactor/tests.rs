@@ -5,6 +5,7 @@ use super::*;
 use crate::event::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, Event};
 use crate::sys::fault::{Call, Fault, PassThrough};
 use crate::sys::is_exhaustion;
+use crate::timer;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -285,8 +286,8 @@ impl Reentrant {
 
     fn enter(&self) {
         let reactor = Reactor::current().unwrap();
-        let key = reactor.insert_timer(timer::NEVER, Waker::noop().clone());
-        reactor.remove_timer(key);
+        let key = reactor.timers().insert(timer::NEVER, Waker::noop().clone());
+        reactor.timers().remove(Slack::Shared, key);
         let (other, _peer) = watched_pair();
         assert!(poll_read(&other, Waker::noop()).is_pending());
         let same = SAME.with(|same| same.borrow().clone());
@@ -317,13 +318,13 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     let entries = || entered.swap(0, Ordering::Relaxed);
     let waker = || Reentrant::waker(&entered);
 
-    let key = reactor.insert_timer(timer::NEVER, waker());
-    assert!(reactor.renew_timer(key, Waker::noop()));
+    let key = reactor.timers().insert(timer::NEVER, waker());
+    assert!(reactor.timers().renew(Slack::Shared, key, Waker::noop()));
     assert_eq!(entries(), 1, "renewed");
-    let key = reactor.insert_timer(timer::NEVER, waker());
-    reactor.remove_timer(key);
+    let key = reactor.timers().insert(timer::NEVER, waker());
+    reactor.timers().remove(Slack::Shared, key);
     assert_eq!(entries(), 1, "cancelled");
-    reactor.insert_timer(0, waker());
+    reactor.timers().insert(0, waker());
     reactor.look(Wait::No).unwrap();
     assert_eq!(entries(), 2, "fired: woken and dropped");
 
@@ -357,7 +358,7 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     assert_eq!(entries(), 2, "woken by an event and dropped");
     assert!(matches!(poll_read(&watched, Waker::noop()), Poll::Ready(Ok(1))));
     assert!(poll_read(&watched, &waker()).is_pending());
-    reactor.insert_timer(timer::NEVER, waker());
+    reactor.timers().insert(timer::NEVER, waker());
     reactor.close();
     assert_eq!(entries(), 2, "both dropped as the reactor closes");
     SAME.set(None);
@@ -387,4 +388,46 @@ fn only_a_stream_without_an_end_or_a_mark_in_sight_is_emptied_by_a_short_read() 
         let asked_again = kernel.count(Call::Recv) > calls;
         assert_eq!(asked_again, !emptied, "bits {bits:#x}");
     }
+}
+
+#[test]
+fn timers_that_were_not_started_start_at_the_next_look_whichever_it_is() {
+    let (_kernel, reactor, _entered) = reactor();
+    let (wakes, waker) = Wakes::new();
+    reactor.timers().insert_unstarted(timer::NEVER, waker.clone());
+    assert_eq!(reactor.next_deadline(), None, "it has started, and never fires");
+    let before = reactor.kernel().now();
+    reactor.timers().insert_unstarted(1, waker.clone());
+    assert!(reactor.next_deadline().is_some_and(|deadline| deadline > before));
+    for (round, wait) in [Wait::UntilEvent, Wait::No].into_iter().enumerate() {
+        reactor.timers().insert_unstarted(0, waker.clone());
+        reactor.look(wait).unwrap();
+        assert_eq!((wakes.count(), reactor.timer_count()), (2 + round, 1));
+    }
+}
+
+#[test]
+fn the_pace_counts_only_wakes_for_timers_and_none_is_kept_back_beyond_the_slack() {
+    let (_kernel, reactor, _entered) = reactor();
+    let hour = Duration::from_secs(3600);
+    reactor.set_slack(hour);
+    let next_wake = || {
+        let now = reactor.kernel().now();
+        let key = reactor.timers().insert(now, Waker::noop().clone());
+        let wake = reactor.timers().next_wake().unwrap();
+        (reactor.timers().remove(Slack::Shared, key), wake - now).1
+    };
+    for _ in 0..20 {
+        reactor.timers().insert(0, Waker::noop().clone());
+        reactor.look(Wait::No).unwrap();
+    }
+    assert_eq!(next_wake(), 0, "looks that were made anyway say nothing");
+    for _ in 0..20 {
+        reactor.timers().insert(0, Waker::noop().clone());
+        reactor.timers().expire(reactor.kernel().now(), true);
+    }
+    assert!((1..=hour.as_nanos() as u64).contains(&next_wake()));
+    let key = reactor.timers().insert_own(5, 0, Waker::noop().clone());
+    assert_eq!(reactor.timers().next_wake(), Some(5), "one with a slack of its own is not kept");
+    reactor.timers().remove(Slack::Own, key);
 }

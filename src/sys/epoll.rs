@@ -150,6 +150,13 @@ impl EventBuffer {
         self.room as usize
     }
 
+    /// Whether the last wait brought nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
     /// The events of the last wait.
     #[inline]
     #[must_use]

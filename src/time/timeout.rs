@@ -1,17 +1,21 @@
 //! Giving a future only so much time.
 
+use super::sleep::{Sleep, sleep_for_about};
 use super::{Instant, sleep_until};
+use crate::pinned::poll_both;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 /// Waits for `future` as long as `duration` from now: from this call, not from the first poll.
 ///
-/// A future that is done in the same poll in which the time is over has its output. When the time
-/// is over the future is dropped.
+/// A future that is done in the same poll in which the time is over has its output. Awaiting
+/// this drops the future when the time is over.
+///
+/// One of a second or more counts from the end of the batch of tasks in which this is called, for
+/// which the clock is read once: never early, and late by what is left of that batch.
 ///
 /// Cancel safety: that of `future`.
 ///
@@ -26,22 +30,28 @@ use std::time::Duration;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[inline]
 pub fn timeout<F: Future>(
     duration: Duration,
     future: F,
 ) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    timeout_at(Instant::now() + duration, future)
+    within(sleep_for_about(duration), future)
 }
 
 /// As [`timeout`], with the time at which it is over.
-pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    let mut sleep = sleep_until(deadline);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
+pub fn timeout_at<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> {
+    within(sleep_until(deadline), future)
+}
+
+#[inline]
+fn within<F: Future>(sleep: Sleep, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
+    poll_both(future, sleep, |future, sleep, cx| match future.poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| Err(Elapsed)),
+        Poll::Pending => sleep.poll(cx).map(|()| Err(Elapsed)),
     })
-    .await
 }
 
 /// The time was over.

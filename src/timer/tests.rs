@@ -243,6 +243,46 @@ fn a_payload_can_be_replaced_in_place() {
     assert_eq!(timers.get_mut(key), None);
 }
 
+// Timers that start later.
+
+#[test]
+fn a_timer_that_was_not_started_is_none_that_fires_and_starts_with_the_others() {
+    let mut timers = at_now();
+    timers.insert(NOW + 15, 'a');
+    let [b, c, d] = [10, 20, 10].map(|after| timers.insert_unstarted(after, 'b'));
+    *timers.get_mut(c).unwrap() = 'c';
+    *timers.get_mut(d).unwrap() = 'd';
+    assert_eq!((timers.len(), timers.has_unstarted()), (4, true));
+    assert_eq!((timers.next_deadline(), timers.deadline(b)), (Some(NOW + 15), Some(10)));
+    assert_eq!(fired(&mut timers, NOW + 2), []);
+    timers.check().unwrap();
+    timers.start(NOW + 5);
+    timers.check().unwrap();
+    assert_eq!((timers.has_unstarted(), timers.deadline(b)), (false, Some(NOW + 15)));
+    timers.start(NOW + 6);
+    assert_eq!(fired(&mut timers, NOW + 15), ['a', 'b', 'd'], "equal ones as they were started");
+    assert_eq!(fired(&mut timers, NOW + 25), ['c']);
+}
+
+#[test]
+fn a_timer_that_was_not_started_can_be_removed_and_drained() {
+    let mut timers = at_now();
+    let keys = [1, 2, NEVER].map(|after| timers.insert_unstarted(after, after));
+    assert_eq!(timers.remove(keys[1]), Some(2));
+    timers.check().unwrap();
+    assert_eq!((timers.remove(keys[0]), timers.remove(keys[2])), (Some(1), Some(NEVER)));
+    assert!(!timers.has_unstarted());
+    timers.check().unwrap();
+    let key = timers.insert_unstarted(NEVER, 7);
+    timers.start(NOW);
+    assert_eq!((timers.next_deadline(), timers.remove(key)), (None, Some(7)));
+    timers.insert_unstarted(3, 3);
+    let mut payloads = Vec::new();
+    timers.drain(&mut payloads);
+    assert_eq!((payloads, timers.has_unstarted()), (vec![3], false));
+    timers.check().unwrap();
+}
+
 // Memory, and giving everything back.
 
 #[test]

@@ -2,9 +2,9 @@
 //! index and deadline only. The module above has the drawing of levels and slots; this is a slot:
 //!
 //! ```text
-//!   links:   0 ............ 703 | 704 ................
-//!            slots, level by    | timers, in any order
-//!            level              |
+//!   links:   0 ............ 703 | 704       | 705 ................
+//!            slots, level by    | not       | timers, in any order
+//!            level              | started   |
 //!
 //!            .----------------------- next ------------------------.
 //!            v                                                     |
@@ -33,8 +33,13 @@ pub(super) const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 /// and no check.
 pub(super) const BITMAPS: usize = LEVELS.next_power_of_two();
 
+/// The link whose ring holds the timers that were not started: a slot of no level, so that a timer
+/// is taken out of it as out of any other.
+pub(super) const UNSTARTED: u32 = (LEVELS * SLOTS) as u32;
+const _: () = assert!(LEVELS < BITMAPS, "it has a bitmap, which stays empty");
+
 /// Index of the first link that is a timer.
-pub(super) const FIRST_TIMER: u32 = (LEVELS * SLOTS) as u32;
+pub(super) const FIRST_TIMER: u32 = UNSTARTED + 1;
 /// The most timers there may be: their indices fit 32 bits.
 pub(super) const TIMERS_MAX: usize = (u32::MAX - FIRST_TIMER) as usize;
 
@@ -126,9 +131,37 @@ impl Wheel {
         self.occupied[level_of(slot)] |= bit_of(slot);
         let ring = &mut self.links[slot as usize];
         ring.time = ring.time.min(deadline);
-        let last = std::mem::replace(&mut ring.previous, index);
+        self.append(slot, index, deadline);
+    }
+
+    /// Puts a timer behind all others of a ring.
+    #[inline]
+    fn append(&mut self, ring: u32, index: u32, time: u64) {
+        let last = std::mem::replace(&mut self.links[ring as usize].previous, index);
         self.links[last as usize].next = index;
-        self.links[index as usize] = Link { time: deadline, previous: last, next: slot };
+        self.links[index as usize] = Link { time, previous: last, next: ring };
+    }
+
+    /// Keeps a timer that is in no slot until the next `start`.
+    #[inline]
+    pub(super) fn insert_unstarted(&mut self, index: u32, duration: u64) {
+        self.append(UNSTARTED, index, duration);
+    }
+
+    /// Whether a timer waits for the next `start`.
+    #[inline]
+    pub(super) fn has_unstarted(&self) -> bool {
+        self.next(UNSTARTED) != UNSTARTED
+    }
+
+    /// Puts all timers that were not started into the slots where they belong, counted from `now`.
+    pub(super) fn start(&mut self, now: u64) {
+        let mut timer = self.take(UNSTARTED);
+        while timer != UNSTARTED {
+            let Link { time: duration, next, .. } = self.links[timer as usize];
+            self.insert(timer, now.saturating_add(duration));
+            timer = next;
+        }
     }
 
     /// Takes a timer out of its slot.

@@ -1,6 +1,6 @@
 //! A checker of everything that has to hold between calls, and canaries to check the checker.
 
-use super::super::wheel::{SLOTS, bit_of, level_of};
+use super::super::wheel::{SLOTS, UNSTARTED, bit_of, level_of};
 use super::*;
 
 impl<T> Timers<T> {
@@ -11,7 +11,8 @@ impl<T> Timers<T> {
         }
         self.slab.check()?;
         let mut linked = 0;
-        for slot in 0..FIRST_TIMER {
+        linked += self.ring(UNSTARTED)?.len();
+        for slot in 0..UNSTARTED {
             let timers = self.ring(slot)?;
             for timer in &timers {
                 self.check_timer(slot, *timer)?;

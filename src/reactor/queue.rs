@@ -1,0 +1,184 @@
+//! The timers of a reactor, which sleeps hold on to.
+
+use super::wake_all;
+use crate::contain::contain;
+use crate::timer::{Key, Pace, Timers, coalesced};
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
+use std::time::Duration;
+
+/// The slack of a runtime that was not told another: see [`Pace`].
+const SLACK_NS: u64 = 200_000;
+
+/// The timers of a reactor.
+///
+/// A sleep holds a reference to it, so that it finds its timer without looking for the reactor. It
+/// may outlive the reactor: then there are no timers in it.
+pub(crate) struct TimerQueue {
+    /// Those that may be late by the runtime's slack.
+    timers: RefCell<Timers<Waker>>,
+    /// Those with a slack of their own, made when there first is one. Each is set for the time at
+    /// which it is to fire, and fires then.
+    own: RefCell<Option<Box<Timers<Waker>>>>,
+    pace: Cell<Pace>,
+    /// Room for the wakers of timers that are due, kept from one look to the next.
+    due: Cell<Vec<Waker>>,
+}
+
+/// Which slack a timer has: whoever has its key remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slack {
+    /// The runtime's.
+    Shared,
+    /// One of its own.
+    Own,
+}
+
+impl TimerQueue {
+    pub(super) fn new() -> TimerQueue {
+        TimerQueue {
+            timers: RefCell::new(Timers::new()),
+            own: RefCell::new(None),
+            pace: Cell::new(Pace::new(SLACK_NS)),
+            due: Cell::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn set_slack(&self, slack: Duration) {
+        self.pace.set(Pace::new(u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX)));
+    }
+
+    /// How many timers there are.
+    pub(super) fn len(&self) -> usize {
+        self.timers.borrow().len() + self.own.borrow().as_ref().map_or(0, |own| own.len())
+    }
+
+    /// Whether there are none, those included that never fire.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.timers.borrow().is_empty() && self.own.borrow().as_ref().is_none_or(|o| o.is_empty())
+    }
+
+    /// Sets a timer. `timer::NEVER` is a deadline too.
+    #[inline]
+    pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> Key {
+        self.timers.borrow_mut().insert(deadline, waker)
+    }
+
+    /// Sets a timer that may be late by `slack` nanoseconds.
+    pub(crate) fn insert_own(&self, deadline: u64, slack: u64, waker: Waker) -> Key {
+        let mut own = self.own.borrow_mut();
+        let own = own.get_or_insert_with(Box::default);
+        own.insert(coalesced(deadline, slack), waker)
+    }
+
+    /// Sets a timer whose `duration`, in nanoseconds, counts from the next look at the kernel, at
+    /// which the clock is read for all of them.
+    #[inline]
+    pub(crate) fn insert_unstarted(&self, duration: u64, waker: Waker) -> Key {
+        self.timers.borrow_mut().insert_unstarted(duration, waker)
+    }
+
+    /// Whether the timer is still set. If so, `waker` is the one that it will wake.
+    pub(crate) fn renew(&self, slack: Slack, key: Key, waker: &Waker) -> bool {
+        match self.with_waker(slack, key, |set| set.will_wake(waker)) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
+        }
+        // Cloning and dropping wakers is foreign code, which may set and cancel timers.
+        let mut new = waker.clone();
+        self.with_waker(slack, key, |set| std::mem::swap(set, &mut new));
+        contain(|| drop(new));
+        true
+    }
+
+    #[inline]
+    fn with_waker<R>(
+        &self,
+        slack: Slack,
+        key: Key,
+        code: impl FnOnce(&mut Waker) -> R,
+    ) -> Option<R> {
+        match slack {
+            Slack::Shared => self.timers.borrow_mut().get_mut(key).map(code),
+            Slack::Own => self.own.borrow_mut().as_mut()?.get_mut(key).map(code),
+        }
+    }
+
+    /// Cancels a timer; of one that fired this is no news.
+    #[inline]
+    pub(crate) fn remove(&self, slack: Slack, key: Key) {
+        let waker = match slack {
+            Slack::Shared => self.timers.borrow_mut().remove(key),
+            Slack::Own => self.own.borrow_mut().as_mut().and_then(|own| own.remove(key)),
+        };
+        if let Some(waker) = waker {
+            contain(|| drop(waker));
+        }
+    }
+
+    /// Starts the timers that wait for it.
+    #[inline]
+    pub(super) fn start(&self, now: impl FnOnce() -> u64) {
+        if self.timers.borrow().has_unstarted() {
+            let now = now();
+            self.timers.borrow_mut().start(now);
+        }
+    }
+
+    /// A time at or before the first deadline; None without timers that can fire.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        earlier(self.timers.borrow().next_deadline(), self.next_own())
+    }
+
+    fn next_own(&self) -> Option<u64> {
+        self.own.borrow().as_ref()?.next_deadline()
+    }
+
+    /// When to wake for timers if for nothing else: at a deadline, or a little later where timers
+    /// are dense; None without timers that can fire.
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        let shared = self.timers.borrow().next_deadline();
+        earlier(shared.map(|deadline| self.pace.get().wake_at(deadline)), self.next_own())
+    }
+
+    /// Wakes those whose timers are due. `for_timers` if nothing else ended the wait.
+    pub(super) fn expire(&self, now: u64, for_timers: bool) {
+        let mut due = self.due.take();
+        self.timers.borrow_mut().expire(now, &mut due);
+        if for_timers && !due.is_empty() {
+            let mut pace = self.pace.get();
+            pace.woke(now);
+            self.pace.set(pace);
+        }
+        if let Some(own) = self.own.borrow_mut().as_mut() {
+            own.expire(now, &mut due);
+        }
+        wake_all(&mut due);
+        self.due.set(due);
+    }
+
+    /// Removes all timers; their wakers are for the caller to drop.
+    pub(super) fn drain(&self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.timers.borrow_mut().drain(&mut wakers);
+        if let Some(own) = self.own.borrow_mut().as_mut() {
+            own.drain(&mut wakers);
+        }
+        wakers
+    }
+}
+
+fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl std::fmt::Debug for TimerQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TimerQueue").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
