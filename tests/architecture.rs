@@ -40,8 +40,10 @@ const EXPECTED: &[(&str, &str)] = &[
     ("src/reactor/mod.rs", "the slab makes the value it was asked to"),
     ("src/reactor/watched.rs", "only `into_parts` takes it, and all of this with it"),
     ("src/reactor/watched.rs", "only this takes it"),
+    ("src/sync/mutex.rs", "a guard has the value until it is dropped"),
     // Misuse, documented under "Panics".
     ("src/runtime.rs", "`spawn` takes a runtime's turn: see `Runtime`"),
+    ("src/sync/mutex.rs", "only a leaked guard keeps the value"),
     ("src/task/join.rs", "a join handle is not polled after it gave the output"),
     ("src/task/join.rs", "a task that is over has an output"),
     ("src/task/join.rs", "the output was not yet taken"),

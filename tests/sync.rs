@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
-use whirligig::sync::{Notify, Semaphore, mpsc, oneshot};
+use whirligig::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
 
 /// How long a test may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -229,4 +229,30 @@ fn what_threads_send_without_a_bound_arrives_once_and_in_each_senders_order() {
             assert_eq!(next, [VALUES; SENDERS]);
         });
     });
+}
+
+#[test]
+fn one_thread_at_a_time_has_the_lock_and_all_get_it() {
+    const ROUNDS: usize = 2000;
+    let shared = Arc::new((Mutex::new(0), AtomicUsize::new(0)));
+    let kept = Arc::clone(&shared);
+    on_threads(4, move |number| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let (lock, holding) = &*shared;
+            for round in 0..ROUNDS {
+                if round % 7 == number {
+                    // Given up, sometimes just as it is granted.
+                    whirligig::future::race(lock.lock(), whirligig::yield_now()).await;
+                }
+                let mut count = lock.lock().await;
+                assert_eq!(holding.fetch_add(1, Ordering::SeqCst), 0);
+                let before = *count;
+                whirligig::yield_now().await;
+                *count = before + 1;
+                holding.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    });
+    assert_eq!(*kept.0.blocking_lock(), 4 * ROUNDS);
 }

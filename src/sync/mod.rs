@@ -6,6 +6,7 @@
 
 pub mod local;
 pub mod mpsc;
+mod mutex;
 mod notify;
 pub mod oneshot;
 mod permits;
@@ -16,5 +17,6 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use mutex::{Mutex, MutexGuard};
 pub use notify::{Notified, Notify};
 pub use semaphore::{AcquireError, Permit, Semaphore, TryAcquireError};

@@ -1,6 +1,7 @@
 //! Every order of a few polls, drops and deeds, against the promises.
 
 mod hostile;
+mod mutex;
 mod unbounded;
 
 use super::{Notified, Notify, Permit, Semaphore, local, mpsc, oneshot};
@@ -72,16 +73,17 @@ fn walk(width: usize, length: usize, mut script: impl FnMut(&[usize])) {
 
 const WAITERS: usize = 3;
 
-#[test]
-fn permits_are_granted_in_order_and_none_is_lost_in_any_interleaving() {
+/// The walk over a semaphore, for any thread or for one: what is promised is the same.
+macro_rules! walk_permits {
+($semaphore:ident, $permit:ident) => {{
     let counts = [1, 2, 1];
     let mut granted_runs = 0;
     // Poll one of three, drop one of three, or give back what the last one got, or close.
     walk(2 * WAITERS + 2, 6, |choices| {
-        let semaphore = Semaphore::new(1);
+        let semaphore = $semaphore::new(1);
         semaphore.add_permits(1);
         let mut hands: Vec<_> = counts.map(|n| Hand::new(semaphore.acquire_many(n))).into();
-        let mut held: VecDeque<Permit<'_>> = VecDeque::new();
+        let mut held: VecDeque<$permit<'_>> = VecDeque::new();
         // Who waits, in order; in the model those in front for whom there is enough are granted.
         let (mut line, mut granted, mut closed) = (VecDeque::new(), Vec::<usize>::new(), false);
         for &choice in choices {
@@ -123,7 +125,7 @@ fn permits_are_granted_in_order_and_none_is_lost_in_any_interleaving() {
                 }
                 _ => {}
             }
-            let taken: usize = held.iter().map(Permit::count).sum();
+            let taken: usize = held.iter().map($permit::count).sum();
             let mut free = 2 - taken - sum_of(&granted);
             while let Some(who) = line.front().copied().filter(|who| counts[*who] <= free) {
                 free -= counts[who];
@@ -139,6 +141,18 @@ fn permits_are_granted_in_order_and_none_is_lost_in_any_interleaving() {
         assert_eq!((semaphore.available_permits(), semaphore.waiters()), (2, 0), "{choices:?}");
     });
     assert!(granted_runs > 1000, "the walk goes where permits pass from hand to hand");
+}};
+}
+
+#[test]
+fn permits_are_granted_in_order_and_none_is_lost_in_any_interleaving() {
+    walk_permits!(Semaphore, Permit);
+}
+
+#[test]
+fn local_permits_are_granted_in_order_and_none_is_lost_in_any_interleaving() {
+    use local::{Permit as LocalPermit, Semaphore as LocalSemaphore};
+    walk_permits!(LocalSemaphore, LocalPermit);
 }
 
 #[test]
