@@ -34,7 +34,7 @@
 //! | [`task`] | tasks, wakers and join handles |
 //! | [`Runtime`], [`Workers`] | executor and reactor, joined, on one thread or several |
 //! | [`time`], [`io`], [`net`], [`signal`], [`blocking`], [`future`] | what programs are written with |
-//! | [`sync`] | what tasks and threads share: channels, permits, notifications |
+//! | [`sync`] | what tasks and threads share: channels, locks, permits, notifications |
 //! | [`callback`] | an event loop that calls functions, on the same reactor |
 //! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
 //! | [`delay`] | the delayserver's service, and what its clients share |

@@ -27,8 +27,9 @@ pub struct Notify {
     state: Mutex<State>,
 }
 
-/// Nobody waits in the queue while a notification is stored.
-struct State {
+/// Who waits, and what is kept for who comes: pure, and used under a lock or a borrow. Nobody waits
+/// in the queue while a notification is stored.
+pub(super) struct State {
     stored: bool,
     /// How often all were notified.
     rounds: u64,
@@ -38,8 +39,22 @@ struct State {
     notified: BTreeSet<u64>,
 }
 
+/// A wait, from its making until it is done or dropped.
+#[derive(Debug)]
+pub(super) struct Wait {
+    /// How often all had been notified when it began.
+    rounds: u64,
+    place: Option<u64>,
+    done: bool,
+}
+
 impl State {
-    fn notify_one(&mut self, woken: &mut Woken) {
+    pub(super) const fn new() -> State {
+        let queue = BTreeMap::new();
+        State { stored: false, rounds: 0, next: 0, queue, notified: BTreeSet::new() }
+    }
+
+    pub(super) fn notify_one(&mut self, woken: &mut Woken) {
         match self.queue.pop_first() {
             Some((place, waker)) => {
                 self.notified.insert(place);
@@ -48,15 +63,74 @@ impl State {
             None => self.stored = true,
         }
     }
+
+    pub(super) fn notify_waiters(&mut self, woken: &mut Woken) {
+        self.rounds = self.rounds.wrapping_add(1);
+        woken.extend(mem::take(&mut self.queue).into_values());
+    }
+
+    pub(super) fn begin(&self) -> Wait {
+        Wait { rounds: self.rounds, place: None, done: false }
+    }
+
+    pub(super) fn poll(&mut self, wait: &mut Wait, offer: &mut Offer<'_>) -> Poll<()> {
+        let own = wait.place.is_some_and(|place| self.notified.remove(&place));
+        let is_over = own
+            || self.rounds != wait.rounds
+            || wait.place.is_none() && mem::take(&mut self.stored);
+        if is_over {
+            (wait.place, wait.done) = (None, true);
+            return Poll::Ready(());
+        }
+        match wait.place {
+            Some(place) => {
+                if let Some(own) = self.queue.get_mut(&place) {
+                    offer.leave(own);
+                }
+            }
+            None => {
+                if let Some(waker) = offer.take() {
+                    self.queue.insert(self.next, waker);
+                    wait.place = Some(self.next);
+                    self.next += 1;
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Gives a wait up. A notification that was meant for it alone goes to the next.
+    pub(super) fn leave(&mut self, wait: &Wait, woken: &mut Woken) -> Option<Waker> {
+        let place = wait.place?;
+        let own = self.queue.remove(&place);
+        if self.notified.remove(&place) {
+            self.notify_one(woken);
+        }
+        own
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiters(&self) -> usize {
+        self.queue.len() + self.notified.len()
+    }
+}
+
+impl Wait {
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether there is something to [`State::leave`].
+    pub(super) fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
 }
 
 impl Notify {
     /// Makes one without a notification.
     #[must_use]
     pub const fn new() -> Notify {
-        let queue = BTreeMap::new();
-        let notified = BTreeSet::new();
-        Notify { state: Mutex::new(State { stored: false, rounds: 0, next: 0, queue, notified }) }
+        Notify { state: Mutex::new(State::new()) }
     }
 
     /// Notifies the one who waits longest, or else the next to come.
@@ -74,8 +148,7 @@ impl Notify {
     pub fn notify_waiters(&self) {
         let mut woken = Woken::default();
         let mut state = lock(&self.state);
-        state.rounds = state.rounds.wrapping_add(1);
-        woken.extend(mem::take(&mut state.queue).into_values());
+        state.notify_waiters(&mut woken);
         woken.wake(state);
     }
 
@@ -84,13 +157,12 @@ impl Notify {
     /// Cancel safety: dropping it gives up the place in line; a notification of
     /// [`Notify::notify_one`] that was meant for it goes to the next.
     pub fn notified(&self) -> Notified<'_> {
-        Notified { notify: self, rounds: lock(&self.state).rounds, place: None, done: false }
+        Notified { notify: self, wait: lock(&self.state).begin() }
     }
 
     #[cfg(test)]
     pub(super) fn waiters(&self) -> usize {
-        let state = lock(&self.state);
-        state.queue.len() + state.notified.len()
+        lock(&self.state).waiters()
     }
 }
 
@@ -111,60 +183,28 @@ impl fmt::Debug for Notify {
 #[derive(Debug)]
 pub struct Notified<'a> {
     notify: &'a Notify,
-    rounds: u64,
-    place: Option<u64>,
-    done: bool,
-}
-
-impl Notified<'_> {
-    fn attempt(&mut self, offer: &mut Offer<'_>) -> Poll<()> {
-        let mut state = lock(&self.notify.state);
-        if let Some(place) = self.place {
-            if state.notified.remove(&place) || state.rounds != self.rounds {
-                self.place = None;
-                return Poll::Ready(());
-            }
-            if let Some(own) = state.queue.get_mut(&place) {
-                offer.leave(own);
-            }
-            return Poll::Pending;
-        }
-        if state.rounds != self.rounds || mem::take(&mut state.stored) {
-            return Poll::Ready(());
-        }
-        if let Some(waker) = offer.take() {
-            let place = state.next;
-            state.next += 1;
-            state.queue.insert(place, waker);
-            self.place = Some(place);
-        }
-        Poll::Pending
-    }
+    wait: Wait,
 }
 
 impl Future for Notified<'_> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.done {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Notified { notify, wait } = self.get_mut();
+        if wait.is_done() {
             return Poll::Ready(());
         }
         ready!(poll_proceed(cx));
-        ready!(poll_with_waker(cx, |offer| self.attempt(offer)));
-        self.done = true;
-        Poll::Ready(())
+        poll_with_waker(cx, |offer| lock(&notify.state).poll(wait, offer))
     }
 }
 
 impl Drop for Notified<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
+        if self.wait.has_place() {
             let mut woken = Woken::default();
             let mut state = lock(&self.notify.state);
-            let own = state.queue.remove(&place);
-            if state.notified.remove(&place) {
-                state.notify_one(&mut woken);
-            }
+            let own = state.leave(&self.wait, &mut woken);
             woken.wake(state);
             drop(own);
         }

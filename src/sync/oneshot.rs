@@ -1,6 +1,6 @@
 //! A channel for one value, from one sender to one receiver.
 
-use super::waiting::{Woken, block_on, lock, poll_with_waker};
+use super::waiting::{Offer, Woken, block_on, lock, poll_with_waker};
 use crate::budget::poll_proceed;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -19,13 +19,12 @@ use std::task::{Context, Poll, Waker, ready};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let state =
-        State { value: None, sent_or_gone: false, closed: false, receiver: None, sender: None };
-    let shared = Arc::new(Mutex::new(state));
+    let shared = Arc::new(Mutex::new(State::new()));
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
-struct State<T> {
+/// What both sides see: pure, and used under a lock or a borrow.
+pub(super) struct State<T> {
     value: Option<T>,
     /// The sender has sent, or was dropped: nothing comes any more.
     sent_or_gone: bool,
@@ -38,12 +37,77 @@ struct State<T> {
 }
 
 impl<T> State<T> {
-    fn take(&mut self) -> Result<T, TryRecvError> {
+    pub(super) fn new() -> State<T> {
+        State { value: None, sent_or_gone: false, closed: false, receiver: None, sender: None }
+    }
+
+    /// The receiver takes nothing more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Nothing can come but what is there.
+    pub(super) fn is_ended(&self) -> bool {
+        self.closed || self.sent_or_gone
+    }
+
+    /// Puts the value in, if it is still wanted. [`State::end_sender`] has to follow.
+    pub(super) fn put(&mut self, value: T) -> Result<(), SendError<T>> {
+        if self.closed {
+            return Err(SendError(value));
+        }
+        self.value = Some(value);
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self) -> Result<T, TryRecvError> {
         match self.value.take() {
             Some(value) => Ok(value),
-            None if self.sent_or_gone || self.closed => Err(TryRecvError::Closed),
+            None if self.is_ended() => Err(TryRecvError::Closed),
             None => Err(TryRecvError::Empty),
         }
+    }
+
+    pub(super) fn poll_take(&mut self, offer: &mut Offer<'_>) -> Poll<Result<T, RecvError>> {
+        match self.take() {
+            Ok(value) => Poll::Ready(Ok(value)),
+            Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
+            Err(TryRecvError::Empty) => {
+                offer.leave_in(&mut self.receiver);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn poll_closed(&mut self, offer: &mut Offer<'_>) -> Poll<()> {
+        if self.closed {
+            return Poll::Ready(());
+        }
+        offer.leave_in(&mut self.sender);
+        Poll::Pending
+    }
+
+    /// Takes out what the sender left behind in a wait.
+    pub(super) fn end_wait_of_sender(&mut self) -> Option<Waker> {
+        self.sender.take()
+    }
+
+    /// Ends the sending side. What is returned is to be dropped free of the lock.
+    pub(super) fn end_sender(&mut self, woken: &mut Woken) -> Option<Waker> {
+        self.sent_or_gone = true;
+        woken.extend(self.receiver.take());
+        self.sender.take()
+    }
+
+    pub(super) fn close(&mut self, woken: &mut Woken) {
+        self.closed = true;
+        woken.extend(self.sender.take());
+    }
+
+    /// Ends the receiving side. What is returned is to be dropped free of the lock.
+    pub(super) fn end_receiver(&mut self, woken: &mut Woken) -> (Option<T>, Option<Waker>) {
+        self.close(woken);
+        (self.value.take(), self.receiver.take())
     }
 }
 
@@ -69,20 +133,14 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`SendError`], with the value, if the receiver was dropped or closed.
     pub fn send(self, value: T) -> Result<(), SendError<T>> {
-        let mut state = lock(&self.0);
-        if state.closed {
-            drop(state);
-            return Err(SendError(value));
-        }
         // The drop of `self` ends the channel, and wakes who waits.
-        state.value = Some(value);
-        Ok(())
+        lock(&self.0).put(value)
     }
 
     /// Whether the receiver was dropped or closed, so that nothing can be sent.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        lock(&self.0).closed
+        lock(&self.0).is_closed()
     }
 
     /// Waits until the receiver is dropped or closed.
@@ -101,14 +159,7 @@ impl<T> Sender<T> {
 
 fn poll_closed<T>(shared: &Mutex<State<T>>, cx: &Context<'_>) -> Poll<()> {
     ready!(poll_proceed(cx));
-    poll_with_waker(cx, |offer| {
-        let mut state = lock(shared);
-        if state.closed {
-            return Poll::Ready(());
-        }
-        offer.leave_in(&mut state.sender);
-        Poll::Pending
-    })
+    poll_with_waker(cx, |offer| lock(shared).poll_closed(offer))
 }
 
 /// Takes the sender's waker out when its wait is over or given up.
@@ -116,7 +167,7 @@ struct SenderWaits<'a, T>(&'a Mutex<State<T>>);
 
 impl<T> Drop for SenderWaits<'_, T> {
     fn drop(&mut self) {
-        let waker = lock(self.0).sender.take();
+        let waker = lock(self.0).end_wait_of_sender();
         drop(waker);
     }
 }
@@ -125,9 +176,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         let mut woken = Woken::default();
         let mut state = lock(&self.0);
-        state.sent_or_gone = true;
-        woken.extend(state.receiver.take());
-        let own = state.sender.take();
+        let own = state.end_sender(&mut woken);
         woken.wake(state);
         drop(own);
     }
@@ -157,16 +206,14 @@ impl<T> Receiver<T> {
     pub fn close(&mut self) {
         let mut woken = Woken::default();
         let mut state = lock(&self.0);
-        state.closed = true;
-        woken.extend(state.sender.take());
+        state.close(&mut woken);
         woken.wake(state);
     }
 
     /// Whether nothing can come but what was sent by now: closed, or the sender is through.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let state = lock(&self.0);
-        state.closed || state.sent_or_gone
+        lock(&self.0).is_ended()
     }
 }
 
@@ -175,26 +222,16 @@ impl<T> Future for Receiver<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(poll_proceed(cx));
-        poll_with_waker(cx, |offer| {
-            let mut state = lock(&self.0);
-            match state.take() {
-                Ok(value) => Poll::Ready(Ok(value)),
-                Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
-                Err(TryRecvError::Empty) => {
-                    offer.leave_in(&mut state.receiver);
-                    Poll::Pending
-                }
-            }
-        })
+        poll_with_waker(cx, |offer| lock(&self.0).poll_take(offer))
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.close();
+        let mut woken = Woken::default();
         let mut state = lock(&self.0);
-        let left = (state.value.take(), state.receiver.take());
-        drop(state);
+        let left = state.end_receiver(&mut woken);
+        woken.wake(state);
         drop(left);
     }
 }

@@ -155,132 +155,157 @@ fn local_permits_are_granted_in_order_and_none_is_lost_in_any_interleaving() {
     walk_permits!(LocalSemaphore, LocalPermit);
 }
 
+/// The walk for any thread or for one: what is promised is the same.
+macro_rules! walk_notify {
+    ($notify:ident, $notified:ident) => {{
+        let mut passed_on = 0;
+        // Poll one of three, drop one of three, notify one, notify all.
+        walk(2 * WAITERS + 2, 6, |choices| {
+            let notify = $notify::new();
+            let mut hands: Vec<Hand<$notified<'_>>> =
+                (0..WAITERS).map(|_| Hand::new(notify.notified())).collect();
+            let (mut line, mut told) = (VecDeque::new(), Vec::new());
+            let (mut stored, mut all) = (false, false);
+            for &choice in choices {
+                let mut tell = false;
+                match choice {
+                    who if who < WAITERS && hands[who].future.is_some() => {
+                        let own = told.contains(&who);
+                        // All were made before any round, so each is over after the first.
+                        let expected = own || all || (stored && !line.contains(&who));
+                        stored &= own || all;
+                        told.retain(|other| *other != who);
+                        if !expected && !line.contains(&who) {
+                            line.push_back(who);
+                        }
+                        assert_eq!(hands[who].poll().is_ready(), expected, "{choices:?}");
+                    }
+                    who if (WAITERS..2 * WAITERS).contains(&who) => {
+                        let who = who - WAITERS;
+                        tell = told.contains(&who);
+                        passed_on += usize::from(tell);
+                        told.retain(|other| *other != who);
+                        line.retain(|other| *other != who);
+                        hands[who].drop_future();
+                    }
+                    6 => tell = true,
+                    7 => {
+                        notify.notify_waiters();
+                        assert!(line.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
+                        line.clear();
+                        all = true;
+                    }
+                    _ => {}
+                }
+                if choice == 6 {
+                    notify.notify_one();
+                }
+                if tell {
+                    match line.pop_front() {
+                        Some(who) => told.push(who),
+                        None => stored = true,
+                    }
+                }
+                assert!(told.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
+            }
+            // What is left is in the store, whoever was dropped with it.
+            let left = stored || !told.is_empty();
+            drop(hands);
+            assert_eq!(notify.waiters(), 0, "{choices:?}");
+            assert_eq!(Hand::new(notify.notified()).poll().is_ready(), left, "{choices:?}");
+        });
+        assert!(passed_on > 1000, "the walk goes where notifications are passed on");
+    }};
+}
+
 #[test]
 fn notifications_go_to_the_first_and_none_is_lost_in_any_interleaving() {
-    let mut passed_on = 0;
-    // Poll one of three, drop one of three, notify one, notify all.
-    walk(2 * WAITERS + 2, 6, |choices| {
-        let notify = Notify::new();
-        let mut hands: Vec<Hand<Notified<'_>>> =
-            (0..WAITERS).map(|_| Hand::new(notify.notified())).collect();
-        let (mut line, mut told) = (VecDeque::new(), Vec::new());
-        let (mut stored, mut all) = (false, false);
-        for &choice in choices {
-            let mut tell = false;
-            match choice {
-                who if who < WAITERS && hands[who].future.is_some() => {
-                    let own = told.contains(&who);
-                    // All were made before any round, so each is over after the first.
-                    let expected = own || all || (stored && !line.contains(&who));
-                    stored &= own || all;
-                    told.retain(|other| *other != who);
-                    if !expected && !line.contains(&who) {
-                        line.push_back(who);
+    walk_notify!(Notify, Notified);
+}
+
+#[test]
+fn local_notifications_go_to_the_first_and_none_is_lost_in_any_interleaving() {
+    use local::{Notified as LocalNotified, Notify as LocalNotify};
+    walk_notify!(LocalNotify, LocalNotified);
+}
+
+/// The walk for any thread or for one: what is promised is the same.
+macro_rules! walk_oneshot {
+    ($channel:expr) => {{
+        // Poll the receiver, send, drop the sender, close the receiver, drop it, poll `closed`.
+        walk(6, 5, |choices| {
+            let alive = Arc::new(());
+            let (sender, receiver) = $channel();
+            let (mut sender, mut receiver) = (Some(sender), Hand::new(receiver));
+            let counter: Arc<Counter> = Arc::default();
+            let (mut waits, mut sent, mut closed, mut over) = (false, false, false, false);
+            for &choice in choices {
+                match choice {
+                    0 if receiver.future.is_some() => match receiver.poll() {
+                        Poll::Ready(Ok(_)) => {
+                            assert!(sent && !over, "{choices:?}");
+                            (over, closed, waits) = (true, true, false);
+                        }
+                        Poll::Ready(Err(_)) => {
+                            assert!((closed || sender.is_none()) && !sent, "{choices:?}");
+                            (closed, waits) = (true, false);
+                        }
+                        Poll::Pending => {
+                            assert!(sender.is_some() && !closed, "{choices:?}");
+                            waits = true;
+                        }
+                    },
+                    1 => {
+                        if let Some(sender) = sender.take() {
+                            let result = sender.send(Arc::clone(&alive));
+                            assert_eq!(result.is_err(), closed, "{choices:?}");
+                            sent = result.is_ok();
+                            assert!(!waits || receiver.is_woken(), "{choices:?}");
+                        }
                     }
-                    assert_eq!(hands[who].poll().is_ready(), expected, "{choices:?}");
-                }
-                who if (WAITERS..2 * WAITERS).contains(&who) => {
-                    let who = who - WAITERS;
-                    tell = told.contains(&who);
-                    passed_on += usize::from(tell);
-                    told.retain(|other| *other != who);
-                    line.retain(|other| *other != who);
-                    hands[who].drop_future();
-                }
-                6 => tell = true,
-                7 => {
-                    notify.notify_waiters();
-                    assert!(line.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
-                    line.clear();
-                    all = true;
-                }
-                _ => {}
-            }
-            if choice == 6 {
-                notify.notify_one();
-            }
-            if tell {
-                match line.pop_front() {
-                    Some(who) => told.push(who),
-                    None => stored = true,
+                    2 => {
+                        sender = None;
+                        assert!(!waits || receiver.is_woken(), "{choices:?}");
+                    }
+                    3 => {
+                        if let Some(receiver) = &mut receiver.future {
+                            receiver.close();
+                            closed = true;
+                        }
+                    }
+                    4 => {
+                        receiver.drop_future();
+                        (closed, waits) = (true, false);
+                    }
+                    _ => {
+                        if let Some(sender) = &mut sender {
+                            let waker = Waker::from(Arc::clone(&counter));
+                            let polled = sender.poll_closed(&mut Context::from_waker(&waker));
+                            assert_eq!(polled.is_ready(), closed, "{choices:?}");
+                        }
+                    }
                 }
             }
-            assert!(told.iter().all(|who| hands[*who].is_woken()), "{choices:?}");
-        }
-        // What is left is in the store, whoever was dropped with it.
-        let left = stored || !told.is_empty();
-        drop(hands);
-        assert_eq!(notify.waiters(), 0, "{choices:?}");
-        assert_eq!(Hand::new(notify.notified()).poll().is_ready(), left, "{choices:?}");
-    });
-    assert!(passed_on > 1000, "the walk goes where notifications are passed on");
+            let told = Arc::strong_count(&counter) > 1;
+            receiver.drop_future();
+            if told {
+                assert_eq!(counter.0.load(Ordering::Relaxed), 1, "{choices:?}: told of the end");
+            }
+            drop(sender);
+            assert_eq!(Arc::strong_count(&alive), 1, "{choices:?}: values leak");
+            assert_eq!(Arc::strong_count(&counter), 1, "{choices:?}: wakers leak");
+        });
+    }};
 }
 
 #[test]
 fn a_value_arrives_once_or_comes_back_in_any_interleaving() {
-    // Poll the receiver, send, drop the sender, close the receiver, drop it, poll `closed`.
-    walk(6, 5, |choices| {
-        let alive = Arc::new(());
-        let (sender, receiver) = oneshot::channel();
-        let (mut sender, mut receiver) = (Some(sender), Hand::new(receiver));
-        let counter: Arc<Counter> = Arc::default();
-        let (mut waits, mut sent, mut closed, mut over) = (false, false, false, false);
-        for &choice in choices {
-            match choice {
-                0 if receiver.future.is_some() => match receiver.poll() {
-                    Poll::Ready(Ok(_)) => {
-                        assert!(sent && !over, "{choices:?}");
-                        (over, closed, waits) = (true, true, false);
-                    }
-                    Poll::Ready(Err(_)) => {
-                        assert!((closed || sender.is_none()) && !sent, "{choices:?}");
-                        (closed, waits) = (true, false);
-                    }
-                    Poll::Pending => {
-                        assert!(sender.is_some() && !closed, "{choices:?}");
-                        waits = true;
-                    }
-                },
-                1 => {
-                    if let Some(sender) = sender.take() {
-                        let result = sender.send(Arc::clone(&alive));
-                        assert_eq!(result.is_err(), closed, "{choices:?}");
-                        sent = result.is_ok();
-                        assert!(!waits || receiver.is_woken(), "{choices:?}");
-                    }
-                }
-                2 => {
-                    sender = None;
-                    assert!(!waits || receiver.is_woken(), "{choices:?}");
-                }
-                3 => {
-                    if let Some(receiver) = &mut receiver.future {
-                        receiver.close();
-                        closed = true;
-                    }
-                }
-                4 => {
-                    receiver.drop_future();
-                    (closed, waits) = (true, false);
-                }
-                _ => {
-                    if let Some(sender) = &mut sender {
-                        let waker = Waker::from(Arc::clone(&counter));
-                        let polled = sender.poll_closed(&mut Context::from_waker(&waker));
-                        assert_eq!(polled.is_ready(), closed, "{choices:?}");
-                    }
-                }
-            }
-        }
-        let told = Arc::strong_count(&counter) > 1;
-        receiver.drop_future();
-        if told {
-            assert_eq!(counter.0.load(Ordering::Relaxed), 1, "{choices:?}: told of the end");
-        }
-        drop(sender);
-        assert_eq!(Arc::strong_count(&alive), 1, "{choices:?}: values leak");
-        assert_eq!(Arc::strong_count(&counter), 1, "{choices:?}: wakers leak");
-    });
+    walk_oneshot!(oneshot::channel);
+}
+
+#[test]
+fn a_local_value_arrives_once_or_comes_back_in_any_interleaving() {
+    walk_oneshot!(local::oneshot::channel);
 }
 
 /// The walk over a channel, from any thread or of one: what is promised is the same.

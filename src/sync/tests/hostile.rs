@@ -1,82 +1,257 @@
-//! Wakers that use what they are in while they are woken or dropped.
+//! Wakers and values that use what they are in while they are cloned, woken or dropped.
 
-use super::super::local;
+use super::super::local::{Mutex, Notify, Semaphore, mpsc, oneshot};
 use super::Hand;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
-/// Does something when it is woken or dropped.
-struct Hostile(Box<dyn Fn() + Send + Sync>);
+thread_local! {
+    /// What [`Hostile`] may use. A deed takes out what it uses, so it does not meet itself.
+    static SENDER: RefCell<Option<mpsc::Sender<Value>>> = const { RefCell::new(None) };
+    static RECEIVER: RefCell<Option<mpsc::Receiver<Value>>> = const { RefCell::new(None) };
+    static DEED: Cell<usize> = const { Cell::new(0) };
+    static DEEDS_DONE: Cell<usize> = const { Cell::new(0) };
+}
+
+const DEEDS: usize = 7;
+const NOTHING: usize = DEEDS;
+
+fn take<T>(place: &'static std::thread::LocalKey<RefCell<Option<T>>>) -> Option<T> {
+    place.with(|place| place.borrow_mut().take())
+}
+
+/// All that one can do to a channel.
+fn meddle() {
+    let deed = DEED.get();
+    DEEDS_DONE.set(DEEDS_DONE.get() + 1);
+    match deed {
+        0 => drop(take(&SENDER)),
+        1 => drop(take(&RECEIVER)),
+        2 | 3 => {
+            if let Some(sender) = take(&SENDER) {
+                if deed == 2 {
+                    let _ = sender.try_send(Value);
+                } else {
+                    // Waits for room if there is none, and is given up.
+                    let _ = Hand::new(sender.send(Value)).poll();
+                }
+                SENDER.set(Some(sender));
+            }
+        }
+        4..=6 => {
+            if let Some(mut receiver) = take(&RECEIVER) {
+                let _ = receiver.try_recv();
+                match deed {
+                    4 => receiver.close(),
+                    5 => give_up(receiver.recv()),
+                    _ => {
+                        let waker = Waker::from(Arc::new(Hostile));
+                        let polled = receiver.poll_recv(&mut Context::from_waker(&waker));
+                        drop(polled);
+                    }
+                }
+                RECEIVER.set(Some(receiver));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Meddles when it is woken, and when its last reference is dropped.
+struct Hostile;
 
 impl Wake for Hostile {
     fn wake(self: Arc<Self>) {
-        (self.0)();
+        meddle();
     }
 }
 
 impl Drop for Hostile {
     fn drop(&mut self) {
-        (self.0)();
+        meddle();
     }
 }
 
-thread_local! {
-    static SENDER: RefCell<Option<local::mpsc::Sender<i32>>> = const { RefCell::new(None) };
-    static RECEIVER: RefCell<Option<local::mpsc::Receiver<i32>>> = const { RefCell::new(None) };
+/// Meddles when it is dropped.
+struct Value;
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        meddle();
+    }
 }
 
-/// All that one can do to a channel; a deed that is under way already is not begun again.
-fn meddle(deed: usize) {
-    let take_sender = || SENDER.with(|sender| sender.try_borrow_mut().ok()?.take());
-    let take_receiver = || RECEIVER.with(|receiver| receiver.try_borrow_mut().ok()?.take());
-    match deed {
-        0 => drop(take_sender()),
-        1 => drop(take_receiver()),
-        2 => {
-            if let Some(sender) = take_sender() {
-                let _ = sender.try_send(7);
-                SENDER.set(Some(sender));
-            }
-        }
-        _ => {
-            if let Some(mut receiver) = take_receiver() {
-                let _ = receiver.try_recv();
-                if deed == 4 {
-                    receiver.close();
+/// Polls once, and drops what is polled.
+fn give_up(future: impl Future) {
+    let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+fn hostile() -> Waker {
+    Waker::from(Arc::new(Hostile))
+}
+
+/// Starts from each state the channel can be in, does each thing to it, with each deed going on
+/// meanwhile; afterwards the channel does what a channel does, or is gone.
+#[test]
+fn a_waker_or_a_value_may_do_anything_to_its_local_channel() {
+    let (states, causes) = (5, 7);
+    for deed in 0..DEEDS {
+        for state in 0..states {
+            for cause in 0..causes {
+                DEED.set(deed);
+                let (sender, mut receiver) = mpsc::channel(1);
+                let other = sender.clone();
+                let waker = hostile();
+                let mut cx = Context::from_waker(&waker);
+                let mut waiting = Box::pin(other.send(Value));
+                match state {
+                    0 => {}
+                    1 => assert!(receiver.poll_recv(&mut cx).is_pending()),
+                    2 => assert!(other.try_send(Value).is_ok()),
+                    3 | 4 => {
+                        assert!(other.try_send(Value).is_ok());
+                        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+                        if state == 4 {
+                            // The one that waits is granted the room.
+                            DEED.set(NOTHING);
+                            assert!(receiver.try_recv().is_ok());
+                            DEED.set(deed);
+                        }
+                    }
+                    _ => unreachable!(),
                 }
-                let polled = Hand::new(receiver.recv()).poll();
-                assert!(deed != 4 || polled.is_ready());
-                RECEIVER.set(Some(receiver));
+                drop(waker);
+                SENDER.set(Some(sender));
+                match cause {
+                    0 => {
+                        RECEIVER.set(Some(receiver));
+                        let _ = other.try_send(Value);
+                    }
+                    1 => {
+                        let _ = receiver.poll_recv(&mut Context::from_waker(Waker::noop()));
+                        RECEIVER.set(Some(receiver));
+                    }
+                    2 => {
+                        receiver.close();
+                        RECEIVER.set(Some(receiver));
+                    }
+                    3 => drop(receiver),
+                    4 => {
+                        RECEIVER.set(Some(receiver));
+                        drop(waiting.as_mut().poll(&mut Context::from_waker(&hostile())));
+                    }
+                    5 => {
+                        give_up(receiver.recv());
+                        RECEIVER.set(Some(receiver));
+                    }
+                    _ => {
+                        RECEIVER.set(Some(receiver));
+                        drop(take(&SENDER));
+                    }
+                }
+                drop(waiting);
+                // What was left of it still works.
+                DEED.set(NOTHING);
+                if let Some(mut receiver) = take(&RECEIVER) {
+                    while receiver.try_recv().is_ok() {}
+                    assert_eq!(other.try_send(Value).is_ok(), !other.is_closed());
+                    assert_eq!(receiver.try_recv().is_ok(), !other.is_closed());
+                    assert!(other.is_closed() || cause != 2);
+                }
+                drop(take(&SENDER));
+                assert!(other.is_closed() && other.try_send(Value).is_err());
             }
         }
     }
+    assert!(DEEDS_DONE.get() > DEEDS * states * causes, "the deeds are done");
 }
 
 #[test]
-fn a_waker_may_do_anything_to_its_local_channel() {
-    for deed in 0..5 {
-        // The receiver's waker is woken by a value, replaced, or dropped with the receiver.
-        for cause in 0..3 {
-            let (sender, mut receiver) = local::mpsc::channel(1);
-            let (other, hostile) =
-                (sender.clone(), Arc::new(Hostile(Box::new(move || meddle(deed)))));
-            let waker = Waker::from(hostile);
-            assert!(receiver.poll_recv(&mut Context::from_waker(&waker)).is_pending());
-            drop(waker);
-            SENDER.set(Some(sender));
-            match cause {
-                0 => {
-                    RECEIVER.set(Some(receiver));
-                    let _ = other.try_send(1);
-                }
-                1 => {
-                    let _ = receiver.poll_recv(&mut Context::from_waker(Waker::noop()));
-                    RECEIVER.set(Some(receiver));
-                }
-                _ => drop(receiver),
-            }
-            drop((RECEIVER.take(), SENDER.take(), other));
+fn a_waker_that_panics_is_not_the_senders_concern() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker panics");
         }
     }
+    let bomb = Waker::from(Arc::new(Bomb));
+    let mut cx = Context::from_waker(&bomb);
+    let (sender, mut receiver) = mpsc::channel(1);
+    assert!(receiver.poll_recv(&mut cx).is_pending());
+    assert!(sender.try_send(1).is_ok());
+    let mut waiting = Box::pin(sender.send(2));
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(receiver.try_recv(), Ok(1));
+    assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Ok(())));
+    assert_eq!(receiver.try_recv(), Ok(2));
+}
+
+/// Uses all that a waker of the others may find in a thread-local, however it is woken or dropped.
+#[test]
+fn a_waker_may_use_the_local_lock_permit_notification_or_value_it_waits_for() {
+    thread_local! {
+        static SHARED: (Mutex<i32>, Semaphore, Notify) =
+            const { (Mutex::new(0), Semaphore::new(1), Notify::new()) };
+        static ONE: RefCell<Option<oneshot::Sender<i32>>> = const { RefCell::new(None) };
+        static USES: Cell<usize> = const { Cell::new(0) };
+    }
+    struct User;
+    fn use_all() {
+        USES.set(USES.get() + 1);
+        SHARED.with(|(mutex, semaphore, notify)| {
+            drop(mutex.try_lock());
+            drop(Hand::new(mutex.lock()).poll());
+            drop(semaphore.try_acquire());
+            drop(Hand::new(semaphore.acquire()).poll());
+            notify.notify_waiters();
+            let _ = Hand::new(notify.notified()).poll();
+        });
+        if let Some(sender) = take(&ONE) {
+            let _ = sender.send(7);
+        }
+    }
+    impl Wake for User {
+        fn wake(self: Arc<Self>) {
+            use_all();
+        }
+    }
+    impl Drop for User {
+        fn drop(&mut self) {
+            use_all();
+        }
+    }
+    SHARED.with(|(mutex, semaphore, notify)| {
+        for given_up in [false, true] {
+            // What was told to nobody in the last round is not kept for this one.
+            let _ = Hand::new(notify.notified()).poll();
+            let waker = Waker::from(Arc::new(User));
+            let mut cx = Context::from_waker(&waker);
+            let (guard, permit) = (mutex.try_lock(), semaphore.try_acquire());
+            let (sender, mut receiver) = oneshot::channel();
+            ONE.set(Some(sender));
+            let mut lock = Box::pin(mutex.lock());
+            let mut acquire = Box::pin(semaphore.acquire());
+            let mut notified = Box::pin(notify.notified());
+            assert!(lock.as_mut().poll(&mut cx).is_pending());
+            assert!(acquire.as_mut().poll(&mut cx).is_pending());
+            assert!(notified.as_mut().poll(&mut cx).is_pending());
+            assert!(Pin::new(&mut receiver).poll(&mut cx).is_pending());
+            drop(waker);
+            if given_up {
+                drop((lock, acquire, notified, receiver));
+                drop((guard, permit));
+            } else {
+                drop((guard, permit));
+                notify.notify_one();
+                drop((lock, acquire, notified, receiver));
+            }
+            assert!(mutex.try_lock().is_some());
+            assert_eq!(semaphore.available_permits(), 1);
+            assert_eq!((semaphore.waiters(), notify.waiters()), (0, 0));
+        }
+    });
+    assert!(USES.get() >= 5, "woken and dropped");
 }

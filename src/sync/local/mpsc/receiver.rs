@@ -23,7 +23,8 @@ impl<T> Receiver<T> {
 
     /// Waits for a value; None when there are none left and none can come.
     ///
-    /// Cancel safety: dropping it before it is done loses no value.
+    /// Cancel safety: dropping it before it is done loses no value, and takes its waker out. When
+    /// it is done the waker stays for the next wait, until the receiver is dropped.
     #[inline]
     pub fn recv(&mut self) -> Receiving<'_, T> {
         Receiving { shared: &self.shared, waits: false }
@@ -47,6 +48,8 @@ impl<T> Receiver<T> {
     }
 
     /// Refuses further values; those that were sent can still be received.
+    ///
+    /// Who waits for room gets its value back, also where room was granted that it has not used.
     pub fn close(&mut self) {
         self.shared.close();
     }
