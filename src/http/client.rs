@@ -32,6 +32,9 @@ impl Reply {
 /// Bytes of a response's body, where nothing else is said.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Room for one read at least.
+const RECEIVE_BYTES_MIN: usize = 4096;
+
 /// Interim responses (1xx) before the one that counts.
 const INTERIMS_MAX: u32 = 100;
 
@@ -141,10 +144,11 @@ impl Client {
     }
 
     async fn receive(&mut self) -> io::Result<usize> {
-        let mut chunk = [0; 4096];
-        let count = self.stream.read(&mut chunk).await?;
-        self.received.extend_from_slice(&chunk[..count]);
-        Ok(count)
+        // Room is made when there is something to read: a buffer that was lent to the wait would
+        // lie in this future, once for each that is stacked in it.
+        self.stream.readable().await?;
+        self.received.reserve(RECEIVE_BYTES_MIN);
+        self.stream.read_into(&mut self.received).await
     }
 }
 

@@ -17,14 +17,14 @@ pub(super) fn draw(rows: &[Row]) -> String {
         panel(rows, "at-once", "Time, at once", "ms; the answers take 500", |_, took| {
             Some(took.spread(wall_ms))
         }),
-        panel(rows, "in-sequence", "Processor time", "us a short request", |row, took| {
+        panel(rows, "in-sequence", "Processor time", "µs a short request", |row, took| {
             Some(took.spread(|seen| cpu_us(seen) / row.requests as f64))
         }),
         panel(
             rows,
             "in-sequence",
             "Time, in sequence",
-            "us a request, 50 at a time",
+            "µs a request, 50 at a time",
             |row, took| Some(took.spread(|seen| wall_ms(seen) * 1e3 / row.requests as f64)),
         ),
         panel(rows, "in-sequence", "System calls", "a short request", |_, took| {
@@ -74,7 +74,10 @@ fn panel(
             value: spread.median,
             low: spread.low,
             high: spread.high,
-            text: three_digits(spread.median),
+            text: match spread.median.fract() == 0.0 {
+                true => format!("{:.0}", spread.median),
+                false => three_digits(spread.median),
+            },
             manner: match row.style {
                 "threads" | "epoll" => Manner::Reference,
                 _ => Manner::Own,
