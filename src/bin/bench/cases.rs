@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_version_is_found_in_a_path_within_an_executable() {
-        let executable = b"\0/src/tokio-util/x\0/src/tokio-1.54.1/src/lib.rs\0";
+        let executable = b"\0/tokio-util/x\0/tokio-9/x\0/src/tokio-1.54.1/src/lib.rs\0";
         assert_eq!(version_within(executable, "tokio").as_deref(), Some("tokio 1.54.1"));
         assert_eq!(version_within(executable, "toki"), None);
         assert_eq!(version_within(b"/mio-1.2", "mio"), None);

@@ -277,3 +277,24 @@ fn ratio_table(programs: &[Program], figures: &Figures) -> String {
     let head: Vec<&str> = std::iter::once("").chain(names).collect();
     table(&head, &lines)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_with_errors_or_without_answers_measures_nothing() {
+        let line = |requests: u32, errors: u32| {
+            format!(
+                "{{\"conns\":2,\"requests\":{requests},\"req_per_s\":5,\"p50_us\":1,\"p99_us\":2,\
+                 \"errors\":{errors},\"server_cpu_ns\":4000,\"server_rss_idle_kb\":10,\
+                 \"server_rss_open_kb\":14}}"
+            )
+        };
+        let sample = server_sample(&line(1000, 0)).unwrap().unwrap();
+        assert!(sample.contains(&(CPU, 4.0)) && sample.contains(&("connection_kb", 2.0)));
+        assert!(server_sample(&line(1000, 1)).is_err());
+        assert!(server_sample(&line(0, 0)).is_err());
+        assert!(server_sample("{}").is_err());
+    }
+}
