@@ -209,6 +209,11 @@ impl Task {
         self.0
     }
 
+    /// Whether both refer to one task.
+    pub(super) fn is_same(&self, other: &Task) -> bool {
+        self.0 == other.0
+    }
+
     pub(crate) fn id(&self) -> Id {
         self.header().id
     }

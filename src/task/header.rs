@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
-/// References that home counts at most; more are counted in the remote word.
-const LOCAL_MAX: u32 = 1 << 27;
+/// References that home counts at most; more are counted in the remote word. Both together fit in
+/// that.
+pub(super) const LOCAL_MAX: u32 = 1 << 26;
 
 /// What every task has, before its future.
 ///
@@ -42,6 +43,26 @@ pub(super) struct Header {
     pub(super) next: Next,
     /// Whom to wake at the end.
     pub(super) join_waker: Cell<Option<Waker>>,
+}
+
+/// Takes one step on a remote word, atomically.
+///
+/// A step that changes nothing is written all the same. A wake that finds a message under way
+/// must publish what its caller wrote before it, or the poll to come may miss that: a plain
+/// load could even be answered from before the message arrived.
+///
+/// It borrows the word and no more, which all is atomic: when the step gives a reference up, others
+/// may free the cell before this returns, and a borrow of the plain parts must not last so long.
+fn step_on<R>(remote: &AtomicU32, step: impl Fn(Remote) -> (Remote, R)) -> R {
+    let mut now = remote.load(Ordering::Acquire);
+    loop {
+        let (next, result) = step(Remote::from_bits(now));
+        let next = next.bits();
+        match remote.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return result,
+            Err(changed) => now = changed,
+        }
+    }
 }
 
 /// Held by who merges the counts of a task whose home is gone.
@@ -89,22 +110,9 @@ impl Header {
         self.status.store(status.bits(), Ordering::Release);
     }
 
-    /// Takes one step on the remote word, atomically.
-    ///
-    /// A step that changes nothing is written all the same. A wake that finds a message under way
-    /// must publish what its caller wrote before it, or the poll to come may miss that: a plain
-    /// load could even be answered from before the message arrived.
+    /// Takes one step on the remote word, as [`step_on`].
     pub(super) fn step<R>(&self, step: impl Fn(Remote) -> (Remote, R)) -> R {
-        let mut now = self.remote.load(Ordering::Acquire);
-        loop {
-            let (next, result) = step(Remote::from_bits(now));
-            let next = next.bits();
-            match self.remote.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return result,
-                Err(changed) => now = changed,
-            }
-        }
+        step_on(&self.remote, step)
     }
 
     /// One reference more.
@@ -175,9 +183,9 @@ impl Header {
         let this = unsafe { header.as_ref() };
         let last = if counted {
             this.local.store(0, Ordering::Relaxed);
-            this.step(|remote| remote.merge(0))
+            step_on(&this.remote, |remote| remote.merge(0))
         } else {
-            this.step(Remote::release) == OnRelease::Free
+            step_on(&this.remote, Remote::release) == OnRelease::Free
         };
         if last {
             // SAFETY: that was the last reference.
@@ -193,7 +201,7 @@ impl Header {
     unsafe fn release_remote(header: NonNull<Header>) {
         // SAFETY: the caller's reference keeps the cell live.
         let this = unsafe { header.as_ref() };
-        match this.step(Remote::release) {
+        match step_on(&this.remote, Remote::release) {
             OnRelease::Nothing => {}
             // SAFETY: that was the last reference.
             OnRelease::Free => unsafe { Shared::free(header) },
@@ -205,7 +213,7 @@ impl Header {
                     // Home is gone, and counts no more. The reference is still the caller's.
                     mem::forget(message);
                     this.merge();
-                    if this.step(Remote::release) == OnRelease::Free {
+                    if step_on(&this.remote, Remote::release) == OnRelease::Free {
                         // SAFETY: that was the last reference.
                         unsafe { Shared::free(header) };
                     }

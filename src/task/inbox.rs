@@ -138,23 +138,26 @@ impl Inbox {
     }
 
     /// The same for a joiner's waker, which takes the place of an earlier one of the same handle:
-    /// however often that is polled, at most one is under way.
-    pub(super) fn push_joining(&self, message: Message) -> Result<(), Message> {
-        let Message::Joining(task, _) = &message else { return self.push(message) };
-        let header = task.as_ptr();
-        if !task.header().step(Remote::join) {
-            return self.push(message);
-        }
+    /// however often that is polled, at most one is in the list. Holding the lock is the right to
+    /// change the note that it is.
+    pub(super) fn push_joining(&self, task: Task, waker: Waker) -> Result<(), Message> {
         let mut messages = self.lock();
-        let earlier =
-            messages.list.iter_mut().rev().find(
-                |other| matches!(other, Message::Joining(task, _) if task.as_ptr() == header),
-            );
-        let Some(earlier) = earlier else {
-            drop(messages);
-            return self.push(message);
+        if messages.closed {
+            return Err(Message::Joining(task, waker));
+        }
+        let is_earlier =
+            |other: &&mut Message| matches!(other, Message::Joining(it, _) if it.is_same(&task));
+        let earlier = match task.header().step(Remote::join) {
+            true => messages.list.iter_mut().rev().find(is_earlier),
+            false => None,
         };
-        let earlier = std::mem::replace(earlier, message);
+        let Some(earlier) = earlier else {
+            messages.list.push(Message::Joining(task, waker));
+            drop(messages);
+            self.notify();
+            return Ok(());
+        };
+        let earlier = std::mem::replace(earlier, Message::Joining(task, waker));
         drop(messages);
         // A waker is foreign code: it goes once the lock is free.
         contain(|| drop(earlier));
@@ -182,7 +185,12 @@ impl Inbox {
     /// anew.
     pub(super) fn take(&self, arrived: &mut VecDeque<Message>) {
         self.step(Parking::take);
-        arrived.extend(self.lock().list.drain(..));
+        let mut messages = self.lock();
+        arrived.extend(messages.list.drain(..).inspect(|message| {
+            if let Message::Joining(task, _) = message {
+                task.header().step(Remote::leave_list);
+            }
+        }));
     }
 
     /// From awake to parked; false if notified.

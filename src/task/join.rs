@@ -100,8 +100,7 @@ fn leave_waker(task: &Task, waker: &Waker) -> bool {
         return false;
     }
     // Only a home that is gone refuses: it has ended its tasks.
-    let message = Message::Joining(task.clone(), waker.clone());
-    Shared::of(task).inbox().push_joining(message).is_err()
+    Shared::of(task).inbox().push_joining(task.clone(), waker.clone()).is_err()
 }
 
 impl<T> Drop for JoinHandle<T> {

@@ -37,10 +37,7 @@ impl AtHome<'_> {
             }
             Message::Released(task) => drop(task),
             Message::Detached(task) => self.detach(&task),
-            Message::Joining(task, waker) => {
-                task.header().step(Remote::arrive_join);
-                self.join(&task, waker);
-            }
+            Message::Joining(task, waker) => self.join(&task, waker),
         }
     }
 

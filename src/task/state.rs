@@ -61,7 +61,7 @@ pub(crate) enum OnRun {
 
 /// What the one who ended a task owes.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OnComplete {
     /// Wake the joiner, if one waits.
     Wake,
@@ -163,7 +163,7 @@ pub(crate) struct Remote(u32);
 const WOKEN: u32 = 1;
 /// That message, or one before it, says to abort the task.
 const ABORTED: u32 = 1 << 1;
-/// A message with a joiner's waker is on its way home.
+/// A message with a joiner's waker is in the inbox's list. It is that lock's.
 const JOINING: u32 = 1 << 2;
 /// The count here is the only one.
 const MERGED: u32 = 1 << 3;
@@ -271,13 +271,13 @@ impl Remote {
         (Remote(self.0 & !WOKEN), self.0 & ABORTED != 0)
     }
 
-    /// A joiner elsewhere has a waker to leave; true if an earlier one may still be on its way.
+    /// A joiner elsewhere leaves a waker; true if there is an earlier one in the inbox's list.
     pub(crate) const fn join(self) -> (Remote, bool) {
         (Remote(self.0 | JOINING), self.0 & JOINING != 0)
     }
 
-    /// A joiner's waker has arrived.
-    pub(crate) const fn arrive_join(self) -> (Remote, ()) {
+    /// A joiner's waker is taken out of the inbox's list.
+    pub(crate) const fn leave_list(self) -> (Remote, ()) {
         (Remote(self.0 & !JOINING), ())
     }
 }
