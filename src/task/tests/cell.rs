@@ -1,0 +1,231 @@
+//! What the cell is in memory, where its block goes, and what can't be made to go wrong.
+
+use crate::task::header::{Header, LOCAL_MAX};
+use crate::task::state::Remote;
+use crate::task::{Home, JoinHandle};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::panic::{Location, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+fn home() -> Home {
+    Home::new(|| {})
+}
+
+fn spawn<F: Future + 'static>(home: &Home, future: F) -> JoinHandle<F::Output> {
+    home.here().spawn(future, Location::caller())
+}
+
+fn run(home: &Home) {
+    home.enter(|at_home| {
+        at_home.receive();
+        while at_home.run(100, false) > 0 {}
+    });
+}
+
+/// Runs a task to its end and gives what it returned.
+fn result<F: Future + 'static>(home: &Home, future: F) -> F::Output {
+    let mut handle = spawn(home, future);
+    run(home);
+    home.enter(|_| match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output.unwrap(),
+        Poll::Pending => panic!("the task is over"),
+    })
+}
+
+/// Blocks of memory that this home's tasks have, or that are kept for others.
+fn blocks(home: &Home) -> usize {
+    Arc::strong_count(home.shared()) - 1
+}
+
+/// Tells where it lies, and where its header does.
+struct Where<T>(T);
+
+impl<T: Unpin> Future for Where<T> {
+    type Output = (usize, usize);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(usize, usize)> {
+        Poll::Ready((&raw const *self as usize, cx.waker().data() as usize))
+    }
+}
+
+#[test]
+fn a_header_has_no_more_than_it_needs() {
+    assert!(size_of::<Header>() <= 88, "{}", size_of::<Header>());
+}
+
+#[test]
+fn header_and_future_are_one_block() {
+    let (future, header) = result(&home(), Where([0_u8; 40]));
+    let distance = future.checked_sub(header).expect("the future lies behind the header");
+    assert_eq!(distance, size_of::<Header>());
+}
+
+#[test]
+fn a_future_and_an_output_lie_where_their_alignment_has_them() {
+    #[derive(Clone, Copy)]
+    #[repr(align(64))]
+    struct Wide(u8);
+
+    let home = home();
+    for _ in 0..4 {
+        let (future, header) = result(&home, Where(Wide(1)));
+        assert_eq!((future % 64, header % 64), (0, 0));
+        let output = result(&home, async { Wide(7) });
+        assert_eq!(output.0, 7);
+    }
+    assert_eq!(blocks(&home), 0, "such blocks are not kept");
+}
+
+#[test]
+fn a_future_and_an_output_may_be_nothing() {
+    struct Nothing;
+    impl Future for Nothing {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+    assert_eq!(size_of::<Nothing>(), 0);
+    let home = home();
+    result(&home, Nothing);
+    assert_eq!(blocks(&home), 1);
+}
+
+#[test]
+fn an_output_may_be_larger_than_its_future() {
+    let output = result(&home(), async { [7_u8; 5000] });
+    assert!(output.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn a_block_is_used_again_by_a_task_of_its_size() {
+    let home = home();
+    let first = result(&home, Where([0_u8; 40]));
+    assert_eq!(blocks(&home), 1);
+    assert_eq!(result(&home, Where([0_u8; 39])), first);
+    assert_ne!(result(&home, Where([0_u8; 200])), first, "another size");
+    assert_eq!(blocks(&home), 2);
+}
+
+#[test]
+fn a_block_of_a_large_task_is_not_kept() {
+    let home = home();
+    result(&home, Where([0_u8; 1024]));
+    assert_eq!(blocks(&home), 0);
+}
+
+#[test]
+fn no_more_bytes_are_kept_than_the_bound_says() {
+    let home = home();
+    for _ in 0..5000 {
+        drop(spawn(&home, Where([0_u8; 168])));
+    }
+    assert_eq!(blocks(&home), 5000);
+    run(&home);
+    let bytes = blocks(&home) * (size_of::<Header>() + 168).next_multiple_of(16);
+    assert!((255 << 10..=256 << 10).contains(&bytes), "{bytes} bytes are kept");
+    // They serve again, and no new ones are made before they are used up.
+    let kept = blocks(&home);
+    for _ in 0..kept {
+        drop(spawn(&home, Where([0_u8; 168])));
+    }
+    assert_eq!(blocks(&home), kept);
+}
+
+#[test]
+fn blocks_are_given_back_with_their_home() {
+    let home = home();
+    drop(spawn(&home, pending::<()>()));
+    let over = result(&home, Where([0_u8; 40]));
+    let waker = result(&home, poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+    assert_ne!(over.1, waker.data() as usize);
+    let shared = Arc::clone(home.shared());
+    drop(home);
+    assert_eq!(Arc::strong_count(&shared), 2, "the cell of the task whose waker is there");
+    drop(waker);
+    assert_eq!(Arc::strong_count(&shared), 1);
+}
+
+#[test]
+fn a_block_that_comes_back_from_elsewhere_after_its_home_is_freed_there() {
+    let home = home();
+    let waker = result(&home, poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+    let shared = Arc::clone(home.shared());
+    drop(home);
+    // The first is counted by home, the others elsewhere.
+    let wakers = vec![waker.clone(), waker.clone(), waker];
+    std::thread::scope(|scope| {
+        for waker in wakers {
+            scope.spawn(move || drop(waker));
+        }
+    });
+    assert_eq!(Arc::strong_count(&shared), 1);
+}
+
+#[test]
+fn a_future_whose_home_is_forgotten_is_dropped_by_nobody() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the future is dropped by whoever had the last reference");
+        }
+    }
+    let home = home();
+    let waker = Rc::new(RefCell::new(None::<Waker>));
+    let (kept, bomb) = (Rc::clone(&waker), Bomb);
+    let handle = spawn(
+        &home,
+        poll_fn(move |cx| -> Poll<()> {
+            let _bomb = &bomb;
+            *kept.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        }),
+    );
+    run(&home);
+    std::mem::forget(home);
+    let waker = waker.take().unwrap();
+    std::thread::spawn(move || waker.wake()).join().unwrap();
+    drop(handle);
+}
+
+#[test]
+fn the_future_s_place_is_free_for_the_output_when_that_is_made() {
+    // The drop of the future sees that there is no output yet; that of the output, no future.
+    struct Tells(Rc<Cell<u32>>, u32);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            assert_eq!(self.0.replace(self.1), self.1 - 1);
+        }
+    }
+    let home = home();
+    let order = Rc::new(Cell::new(0));
+    let (future, output) = (Tells(Rc::clone(&order), 1), Tells(Rc::clone(&order), 2));
+    let mut output = Some(output);
+    drop(spawn(
+        &home,
+        poll_fn(move |_| {
+            let _future = &future;
+            Poll::Ready(output.take())
+        }),
+    ));
+    run(&home);
+    assert_eq!(order.get(), 2);
+}
+
+#[test]
+fn references_that_are_forgotten_without_end_are_refused_before_a_count_wraps() {
+    let (full, _) = Remote::NEW.merge((1 << 27) - 1);
+    let full = full.share();
+    assert_eq!(full.references(), 1 << 27);
+    assert!(catch_unwind(|| full.share()).is_err());
+    assert!(catch_unwind(|| full.wake_by_ref()).is_err(), "its message would have a reference");
+    // What home counts at most has room all the same.
+    let (merged, last) = full.merge(LOCAL_MAX);
+    assert_eq!((merged.references(), last), ((1 << 27) + LOCAL_MAX, false));
+    assert!(merged.is_merged());
+}
