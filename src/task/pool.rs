@@ -6,11 +6,14 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// Blocks are multiples of this, as they are in the C library, and aligned to it.
+/// Blocks differ in size by multiples of this, as they do in the C library, and are aligned to it.
 const UNIT: usize = 16;
+/// What the C library puts before each block, so that a block of a multiple of `UNIT` less this
+/// wastes nothing.
+const LIBRARY_HEAD: usize = size_of::<usize>();
 /// Larger cells are not kept.
 const KEPT_SIZE_MAX: usize = 1024;
-const CLASSES: usize = KEPT_SIZE_MAX / UNIT;
+const CLASSES: usize = KEPT_SIZE_MAX / UNIT + 1;
 /// Bytes that are kept at most, in blocks of all sizes together.
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
@@ -35,11 +38,12 @@ impl Block {
     pub(super) const fn of(cell: Layout) -> Block {
         let align = if cell.align() > UNIT { cell.align() } else { UNIT };
         let class = if align == UNIT && cell.size() <= KEPT_SIZE_MAX {
-            (cell.size() - 1) / UNIT
+            (cell.size() + LIBRARY_HEAD - 1) / UNIT
         } else {
             CLASSES
         };
-        match Layout::from_size_align(cell.size().next_multiple_of(UNIT), align) {
+        let size = (cell.size() + LIBRARY_HEAD).next_multiple_of(UNIT) - LIBRARY_HEAD;
+        match Layout::from_size_align(size, align) {
             Ok(layout) => Block { layout, class },
             // Only for the largest sizes of all, which are multiples of the alignment then.
             Err(_) => Block { layout: cell, class },

@@ -3,7 +3,8 @@
 use crate::Failure;
 use crate::measure::Lateness;
 use crate::tasks::join;
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 use whirligig::time::{sleep, timeout};
 use whirligig::{spawn, yield_now};
 
@@ -12,8 +13,8 @@ pub(crate) async fn sleep_many(n: u64) -> Result<Lateness, Failure> {
     let mut numbers = Numbers::new();
     let mut tasks = Vec::new();
     for _ in 0..n {
-        let time = Duration::from_micros(500_000 + numbers.next() % 1_000_000);
-        tasks.push(spawn(lateness(time)));
+        let nanoseconds = (500_000 + numbers.next() % 1_000_000) * 1000;
+        tasks.push(spawn(lateness(nanoseconds)));
     }
     Ok(Lateness(join(tasks).await?))
 }
@@ -23,7 +24,7 @@ pub(crate) async fn sleep_accuracy(n: u64) -> Result<Lateness, Failure> {
     let mut numbers = Numbers::new();
     let mut all = Vec::new();
     for _ in 0..n {
-        all.push(lateness(Duration::from_nanos(1_000_000 + numbers.next() % 4_000_000)).await);
+        all.push(lateness(1_000_000 + numbers.next() % 4_000_000).await);
     }
     Ok(Lateness(all))
 }
@@ -36,10 +37,11 @@ pub(crate) async fn timer_churn(n: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn lateness(time: Duration) -> Duration {
-    let deadline = Instant::now() + time;
-    sleep(time).await;
-    deadline.elapsed()
+/// How many nanoseconds after its time a sleep ends. The time is told from when it is made.
+async fn lateness(nanoseconds: u64) -> u64 {
+    let mut sleep = pin!(sleep(Duration::from_nanos(nanoseconds)));
+    sleep.as_mut().await;
+    sleep.deadline().elapsed().as_nanos() as u64
 }
 
 /// The same numbers in each run (xorshift64).
