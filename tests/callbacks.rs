@@ -302,6 +302,36 @@ fn a_blocking_descriptor_is_reported_only_while_it_is_ready() {
 }
 
 #[test]
+fn a_callback_that_is_set_again_is_told_what_is_so_now() {
+    with_loop(async |event_loop, log| {
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        let watch = event_loop.watch(reader).unwrap();
+        let read = log.clone();
+        let once = move |event_loop: &EventLoop, watch, source: &UnixStream| {
+            let (mut source, mut byte) = (source, [0]);
+            // As above: this descriptor blocks.
+            source.read_exact(&mut byte)?;
+            read.add(byte[0] as char);
+            event_loop.off_readable(watch);
+            Ok(())
+        };
+        for byte in [b"a", b"b"] {
+            event_loop.on_readable(watch, once.clone()).unwrap();
+            let mut writer = writer.try_clone().unwrap();
+            event_loop.set_timeout(SOON, move |_| writer.write_all(byte).unwrap());
+            event_loop.run().await.unwrap();
+        }
+        // Written while it had no callback.
+        writer.write_all(b"c").unwrap();
+        event_loop.on_readable(watch, once).unwrap();
+        event_loop.run().await.unwrap();
+        event_loop.close(watch);
+        event_loop.run().await.unwrap();
+        assert_eq!(log.take(), "a b c");
+    });
+}
+
+#[test]
 fn a_source_is_read_and_written_by_callbacks_of_its_own() {
     with_loop(async |event_loop, log| {
         let (near, far) = pair();

@@ -300,7 +300,9 @@ impl EventLoop {
         let (old, to_wait) = self.state.borrow_mut().set_source_callback(key, direction, callback);
         drop(old);
         if to_wait {
-            if let Err(error) = self.wait_for(key, direction, &source) {
+            // What is known of a source that was watched before may be old.
+            let asked = source.watched().report_anew(direction);
+            if let Err(error) = asked.and_then(|()| self.wait_for(key, direction, &source)) {
                 self.take_callback(watch.handle, direction);
                 return Err(error);
             }

@@ -225,15 +225,20 @@ impl Reactor {
         Ok(())
     }
 
-    /// Forgets that a source was ready for `direction`; what is ready now is reported anew.
+    /// Forgets that a source was ready for `direction`; what is ready now is reported anew. Nothing
+    /// is asked of a direction that is not watched yet.
     fn report_anew(
         &self,
         descriptor: &Descriptor,
         source: &Source,
         direction: Direction,
     ) -> io::Result<()> {
+        let interest = source.interest();
+        if interest.union(direction.interest()) != interest {
+            return Ok(());
+        }
         source.clear(direction);
-        self.epoll.modify(descriptor, source.interest().edge().bits(), source.key().bits())
+        self.epoll.modify(descriptor, interest.edge().bits(), source.key().bits())
     }
 
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if
