@@ -8,6 +8,8 @@
 
 #![expect(unsafe_code, reason = "declares C functions")]
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::ffi::c_ulong;
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -65,6 +67,11 @@ mod numbers {
     pub(in crate::sys) const SYS_EPOLL_PWAIT2: c_long = 441;
 }
 pub(in crate::sys) use numbers::*;
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod stack;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(in crate::sys) use stack::*;
 
 // errno(3); these have one number everywhere.
 pub(in crate::sys) const EPERM: c_int = 1;

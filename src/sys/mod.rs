@@ -20,9 +20,13 @@ pub mod fault;
 mod ffi;
 mod kernel;
 mod limit;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod overflow;
 pub mod signal;
 mod slack;
 mod socket;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod stack;
 mod usage;
 
 pub use clock::process_time;
@@ -35,6 +39,8 @@ pub use limit::raise_descriptor_limit;
 pub(crate) use slack::ExactWaits;
 pub(crate) use socket::PARTS_MAX;
 pub use socket::{Connect, Family, SocketOption};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use stack::StackMemory;
 pub use usage::voluntary_switches;
 
 use std::ffi::c_int;
