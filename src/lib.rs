@@ -36,6 +36,8 @@
 //! | [`time`], [`io`], [`net`], [`signal`], [`blocking`], [`future`] | what programs are written with |
 //! | [`sync`] | what tasks and threads share: channels, locks, permits, notifications |
 //! | [`callback`] | an event loop that calls functions, on the same reactor |
+//! | `fiber` | functions on stacks of their own, as futures (x86-64, AArch64) |
+//! | [`generator`] | functions that yield, as iterators |
 //! | [`http`] | HTTP/1.1: pure parsers and writers, a server and a client |
 //! | [`delay`] | the delayserver's service, and what its clients share |
 //! | [`coroutine`] | what the compiler makes of an `async fn`, by hand: a lesson |
@@ -49,7 +51,10 @@ pub mod coroutine;
 pub mod delay;
 pub mod event;
 mod executor;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub mod fiber;
 pub mod future;
+pub mod generator;
 pub mod http;
 mod instant;
 pub mod io;
@@ -84,6 +89,12 @@ mod documents {
     struct Tasks;
     #[doc = include_str!("../docs/guide/3-programs.md")]
     struct Programs;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[doc = include_str!("../docs/guide/5-fibers.md")]
+    struct Fibers;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[doc = include_str!("../docs/guide/6-generators.md")]
+    struct Generators;
     #[doc = include_str!("../docs/guide/7-callbacks.md")]
     struct Callbacks;
     #[doc = include_str!("../docs/guide/8-coroutines.md")]

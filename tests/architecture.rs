@@ -19,6 +19,7 @@ const FLOORS: &[&[&str]] = &[
         "future", "io", "time", "blocking", "signal", "net", "task_set", "sync", "workers",
         "callback",
     ],
+    &["fiber", "generator"],
     &["http"],
     &["delay", "coroutine"],
     &["sim"],
@@ -63,6 +64,15 @@ const UNSAFE_TASK_FILES: &[&str] = &[
     "src/task/waker.rs",
 ];
 
+/// A function on a stack of its own, and the switch between stacks.
+const UNSAFE_FIBER_FILES: &[&str] = &[
+    "src/fiber/coroutine.rs",
+    "src/fiber/switch.rs",
+    "src/fiber/switch/aarch64.rs",
+    "src/fiber/switch/asan.rs",
+    "src/fiber/switch/x86_64.rs",
+];
+
 /// The lesson on pinning, which has to follow pointers of a value into itself.
 const UNSAFE_LESSON: &str = "src/coroutine.rs";
 
@@ -72,6 +82,7 @@ const UNSAFE_PINNED: &str = "src/pinned.rs";
 fn may_be_unsafe(file: &str) -> bool {
     file.starts_with("src/sys/")
         || UNSAFE_TASK_FILES.contains(&file)
+        || UNSAFE_FIBER_FILES.contains(&file)
         || [UNSAFE_LESSON, UNSAFE_PINNED].contains(&file)
 }
 
