@@ -9,11 +9,12 @@ use std::process::Command;
 use std::thread;
 use whirligig::delay::Usage;
 
-const CLIENTS: [(&str, &str); 6] = [
+const CLIENTS: [(&str, &str); 7] = [
     ("client-workers", env!("CARGO_BIN_EXE_client-workers")),
     ("client-coroutines", env!("CARGO_BIN_EXE_client-coroutines")),
     ("client-callbacks", env!("CARGO_BIN_EXE_client-callbacks")),
     ("client-threads", env!("CARGO_BIN_EXE_client-threads")),
+    ("client-fibers", env!("CARGO_BIN_EXE_client-fibers")),
     ("client-async", env!("CARGO_BIN_EXE_client-async")),
     ("client-epoll", env!("CARGO_BIN_EXE_client-epoll")),
 ];
