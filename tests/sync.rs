@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
-use whirligig::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
+use whirligig::sync::{Mutex, Notify, Semaphore, local, mpsc, oneshot};
 
 /// How long a test may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -174,30 +174,41 @@ fn values_of_many_threads_arrive_once_and_in_each_senders_order() {
     });
 }
 
+macro_rules! keep_busy {
+    ($channel:expr) => {
+        for receiving in [false, true] {
+            watched(move || {
+                whirligig::run(async move {
+                    let stop = Arc::new(AtomicUsize::new(0));
+                    let other = Arc::clone(&stop);
+                    let other = whirligig::spawn(async move { other.store(1, Ordering::SeqCst) });
+                    let (sender, mut receiver) = $channel(1);
+                    while stop.load(Ordering::SeqCst) == 0 {
+                        // One side waits where it could give way, the other never does.
+                        if receiving {
+                            sender.try_send(1).unwrap();
+                            assert_eq!(receiver.recv().await, Some(1));
+                        } else {
+                            sender.send(1).await.unwrap();
+                            assert_eq!(receiver.try_recv(), Ok(1));
+                        }
+                    }
+                    other.await.unwrap();
+                })
+                .unwrap();
+            });
+        }
+    };
+}
+
 #[test]
 fn a_busy_channel_gives_way_to_other_tasks() {
-    for receiving in [false, true] {
-        watched(move || {
-            whirligig::run(async move {
-                let stop = Arc::new(AtomicUsize::new(0));
-                let other = Arc::clone(&stop);
-                let other = whirligig::spawn(async move { other.store(1, Ordering::SeqCst) });
-                let (sender, mut receiver) = mpsc::channel(1);
-                while stop.load(Ordering::SeqCst) == 0 {
-                    // One side waits where it could give way, the other never does.
-                    if receiving {
-                        sender.try_send(1).unwrap();
-                        assert_eq!(receiver.recv().await, Some(1));
-                    } else {
-                        sender.send(1).await.unwrap();
-                        assert_eq!(receiver.try_recv(), Ok(1));
-                    }
-                }
-                other.await.unwrap();
-            })
-            .unwrap();
-        });
-    }
+    keep_busy!(mpsc::channel);
+}
+
+#[test]
+fn a_busy_local_channel_gives_way_to_other_tasks() {
+    keep_busy!(local::mpsc::channel);
 }
 
 #[test]

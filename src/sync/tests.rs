@@ -1,5 +1,6 @@
 //! Every order of a few polls, drops and deeds, against the promises.
 
+mod handed_on;
 mod hostile;
 mod mutex;
 mod unbounded;

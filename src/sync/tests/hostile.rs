@@ -1,11 +1,12 @@
 //! Wakers and values that use what they are in while they are cloned, woken or dropped.
 
 use super::super::local::{Mutex, Notify, Semaphore, mpsc, oneshot};
-use super::Hand;
+use super::{Counter, Hand};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
 thread_local! {
@@ -14,6 +15,8 @@ thread_local! {
     static RECEIVER: RefCell<Option<mpsc::Receiver<Value>>> = const { RefCell::new(None) };
     static DEED: Cell<usize> = const { Cell::new(0) };
     static DEEDS_DONE: Cell<usize> = const { Cell::new(0) };
+    /// Wakers that somebody keeps.
+    static ALIVE: Cell<usize> = const { Cell::new(0) };
 }
 
 const DEEDS: usize = 7;
@@ -48,8 +51,7 @@ fn meddle() {
                     4 => receiver.close(),
                     5 => give_up(receiver.recv()),
                     _ => {
-                        let waker = Waker::from(Arc::new(Hostile));
-                        let polled = receiver.poll_recv(&mut Context::from_waker(&waker));
+                        let polled = receiver.poll_recv(&mut Context::from_waker(&hostile()));
                         drop(polled);
                     }
                 }
@@ -71,6 +73,7 @@ impl Wake for Hostile {
 
 impl Drop for Hostile {
     fn drop(&mut self) {
+        ALIVE.set(ALIVE.get() - 1);
         meddle();
     }
 }
@@ -90,6 +93,7 @@ fn give_up(future: impl Future) {
 }
 
 fn hostile() -> Waker {
+    ALIVE.set(ALIVE.get() + 1);
     Waker::from(Arc::new(Hostile))
 }
 
@@ -163,10 +167,38 @@ fn a_waker_or_a_value_may_do_anything_to_its_local_channel() {
                 }
                 drop(take(&SENDER));
                 assert!(other.is_closed() && other.try_send(Value).is_err());
+                assert_eq!(ALIVE.get(), 0, "{deed} {state} {cause}: a waker stays");
             }
         }
     }
     assert!(DEEDS_DONE.get() > DEEDS * states * causes, "the deeds are done");
+}
+
+#[test]
+fn a_waker_that_comes_while_the_last_is_woken_is_the_one_that_counts() {
+    thread_local! {
+        static RECEIVING: RefCell<Option<mpsc::Receiver<i32>>> = const { RefCell::new(None) };
+    }
+    /// Has the receiver wait for the next value, for another.
+    struct Other(Arc<Counter>);
+    impl Wake for Other {
+        fn wake(self: Arc<Self>) {
+            if let Some(mut receiver) = take(&RECEIVING) {
+                assert_eq!(receiver.try_recv(), Ok(1));
+                let waker = Waker::from(Arc::clone(&self.0));
+                assert!(receiver.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+                RECEIVING.set(Some(receiver));
+            }
+        }
+    }
+    let counter: Arc<Counter> = Arc::default();
+    let (sender, mut receiver) = mpsc::channel(1);
+    let waker = Waker::from(Arc::new(Other(Arc::clone(&counter))));
+    assert!(receiver.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+    RECEIVING.set(Some(receiver));
+    assert_eq!(sender.try_send(1), Ok(()));
+    assert_eq!(sender.try_send(2), Ok(()));
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1);
 }
 
 #[test]
