@@ -123,6 +123,7 @@ impl TcpStream {
         poll_fn(|cx| waiting.watched.poll_call(cx, direction, &mut call)).await
     }
 
+    #[inline]
     pub(super) fn poll_read_shared(
         &self,
         cx: &Context<'_>,
@@ -137,6 +138,7 @@ impl TcpStream {
         })
     }
 
+    #[inline]
     pub(super) fn poll_read_into_shared(
         &self,
         cx: &Context<'_>,
@@ -151,6 +153,7 @@ impl TcpStream {
         })
     }
 
+    #[inline]
     pub(super) fn poll_write_shared(
         &self,
         cx: &Context<'_>,

@@ -126,39 +126,43 @@ impl Reactor {
     /// None that a caller can cause.
     #[inline]
     pub(crate) fn look(&self, wait: Wait) -> io::Result<()> {
+        if self.timers.is_in_use() {
+            return self.look_with_timers(wait);
+        }
         let timeout = match wait {
-            _ if !self.timers.is_empty() => self.timeout(wait),
             Wait::No => Some(Duration::ZERO),
             Wait::UntilEvent => None,
         };
+        self.wait(timeout).map(drop)
+    }
+
+    /// Waits for events, and wakes whom they concern; whether there were any.
+    #[inline]
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         // Out of its place, so that nothing is borrowed while wakers run.
         let mut buffer = self.buffer.take().unwrap_or_else(new_buffer);
-        let looked = self.epoll.wait(&mut buffer, timeout).map(|events| self.deliver(events));
-        let for_timers = wait == Wait::UntilEvent && buffer.is_empty();
+        let waited = self.epoll.wait(&mut buffer, timeout).map(|events| self.deliver(events));
+        let any = !buffer.is_empty();
         self.buffer.set(Some(buffer));
-        if !self.timers.is_empty() {
-            self.expire(for_timers);
-        }
-        looked
+        waited.map(|()| any)
     }
 
-    /// How long to wait for events, with timers.
     #[inline(never)]
-    fn timeout(&self, wait: Wait) -> Option<Duration> {
+    fn look_with_timers(&self, wait: Wait) -> io::Result<()> {
         self.timers.start(|| self.kernel.now());
-        if wait == Wait::No {
-            return Some(Duration::ZERO);
-        }
-        let wake = self.timers.next_wake()?;
-        Some(Duration::from_nanos(wake.saturating_sub(self.kernel.now())))
-    }
-
-    /// Wakes those whose timers are due.
-    #[inline(never)]
-    fn expire(&self, for_timers: bool) {
-        if self.timers.next_deadline().is_some() {
-            self.timers.expire(self.kernel.now(), for_timers);
-        }
+        let timeout = match (wait, self.timers.next_wake()) {
+            (Wait::No, _) => Some(Duration::ZERO),
+            (Wait::UntilEvent, None) => None,
+            (Wait::UntilEvent, Some(wake)) => {
+                Some(Duration::from_nanos(wake.saturating_sub(self.kernel.now())))
+            }
+        };
+        let waited = self.wait(timeout);
+        let for_timers = wait == Wait::UntilEvent && matches!(waited, Ok(false));
+        // With none that can fire there is nothing to read the clock for.
+        let now = if self.timers.next_deadline().is_some() { self.kernel.now() } else { 0 };
+        self.timers.expire(now, for_timers);
+        waited.map(drop)
     }
 
     /// Tells the sources what happened to them, and wakes those who wait for it.
@@ -171,7 +175,7 @@ impl Reactor {
                 for event in events.by_ref() {
                     // None: the notifier, or a source that is closed since the kernel noted it.
                     if let Some(source) = self.source(Key::from_bits(event.token())) {
-                        source.deliver(event.readiness());
+                        source.deliver(event);
                     }
                 }
                 all_delivered = true;

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// The slack of a runtime that was not told another: see [`Pace`].
-const SLACK_NS: u64 = 200_000;
+const SLACK_NS: u64 = 240_000;
 
 /// The timers of a reactor.
 ///
@@ -21,6 +21,8 @@ pub(crate) struct TimerQueue {
     /// which it is to fire, and fires then.
     own: RefCell<Option<Box<Timers<Waker>>>>,
     pace: Cell<Pace>,
+    /// Set with the first timer, and reset by the first look that finds none.
+    in_use: Cell<bool>,
     /// Room for the wakers of timers that are due, kept from one look to the next.
     due: Cell<Vec<Waker>>,
 }
@@ -40,6 +42,7 @@ impl TimerQueue {
             timers: RefCell::new(Timers::new()),
             own: RefCell::new(None),
             pace: Cell::new(Pace::new(SLACK_NS)),
+            in_use: Cell::new(false),
             due: Cell::new(Vec::new()),
         }
     }
@@ -53,20 +56,22 @@ impl TimerQueue {
         self.timers.borrow().len() + self.own.borrow().as_ref().map_or(0, |own| own.len())
     }
 
-    /// Whether there are none, those included that never fire.
+    /// Whether there may be timers, those included that never fire.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.timers.borrow().is_empty() && self.own.borrow().as_ref().is_none_or(|o| o.is_empty())
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_use.get()
     }
 
     /// Sets a timer. `timer::NEVER` is a deadline too.
     #[inline]
     pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> Key {
+        self.in_use.set(true);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// Sets a timer that may be late by `slack` nanoseconds.
     pub(crate) fn insert_own(&self, deadline: u64, slack: u64, waker: Waker) -> Key {
+        self.in_use.set(true);
         let mut own = self.own.borrow_mut();
         let own = own.get_or_insert_with(Box::default);
         own.insert(coalesced(deadline, slack), waker)
@@ -76,6 +81,7 @@ impl TimerQueue {
     /// which the clock is read for all of them.
     #[inline]
     pub(crate) fn insert_unstarted(&self, duration: u64, waker: Waker) -> Key {
+        self.in_use.set(true);
         self.timers.borrow_mut().insert_unstarted(duration, waker)
     }
 
@@ -155,6 +161,8 @@ impl TimerQueue {
         if let Some(own) = self.own.borrow_mut().as_mut() {
             own.expire(now, &mut due);
         }
+        // Before anyone is woken, who may set new ones.
+        self.in_use.set(self.len() > 0);
         wake_all(&mut due);
         self.due.set(due);
     }

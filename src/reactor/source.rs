@@ -3,7 +3,7 @@
 use super::waiters::Waiters;
 use super::{Reactor, current};
 use crate::contain::contain;
-use crate::event::{Interest, Readiness};
+use crate::event::{EPOLLIN, Event, Interest, Readiness};
 use crate::slab::Key;
 use std::cell::Cell;
 use std::rc::Weak;
@@ -121,7 +121,17 @@ impl Source {
 
     /// Takes in what the kernel reported, and wakes those who wait for it.
     #[inline]
-    pub(super) fn deliver(&self, readiness: Readiness) {
+    pub(super) fn deliver(&self, event: Event) {
+        if event.bits() == EPOLLIN {
+            // What nearly all events say.
+            self.readiness.set(self.readiness.get().union(Readiness::READABLE));
+            return self.readers.wake();
+        }
+        self.deliver_any(event.readiness());
+    }
+
+    #[inline(never)]
+    fn deliver_any(&self, readiness: Readiness) {
         self.readiness.set(self.readiness.get().union(readiness));
         if readiness.contains(BOTH) {
             // A panic of one side's waker must not keep the other's from being woken.

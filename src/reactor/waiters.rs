@@ -109,6 +109,7 @@ impl Waiters {
 }
 
 impl Shared {
+    #[inline(never)]
     fn wake(&self) {
         let mut all = std::mem::take(&mut *self.wakers.borrow_mut());
         for (_, waker) in all.drain(..) {

@@ -69,7 +69,7 @@ const UNIT_BITS: u32 = 10;
 /// The future of [`sleep`] and [`sleep_until`].
 ///
 /// It ends at its deadline if timers are sparse. Where many end soon after one another they share
-/// wakes, and it may end later by the runtime's slack, 0.2 ms unless it was set, or by one of its
+/// wakes, and it may end later by the runtime's slack, 0.24 ms unless it was set, or by one of its
 /// own ([`Sleep::with_slack`]).
 ///
 /// # Panics

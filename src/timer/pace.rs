@@ -13,7 +13,7 @@ const BURST: u64 = 8;
 /// ```text
 ///   deadlines      |   |      |  |||| || ||| | || |||| |  ||| || |||           |
 ///   wakes          ^   ^      ^  ^^^^    ^    ^    ^    ^    ^    ^            ^
-///                  exact: sparse, then   kept apart by three quarters     exact again
+///                  exact: sparse, then   kept apart by seven eighths      exact again
 ///                  a short burst         of the slack
 /// ```
 ///
@@ -46,7 +46,7 @@ impl Pace {
     /// A pace at which no timer is late by more than `slack` nanoseconds; zero keeps all exact.
     #[must_use]
     pub const fn new(slack: u64) -> Pace {
-        Pace { slack, apart: slack - slack / 4, due: 0 }
+        Pace { slack, apart: slack - slack / 8, due: 0 }
     }
 
     /// The slack, in nanoseconds.
@@ -135,12 +135,12 @@ mod tests {
 
     #[test]
     fn dense_timers_share_wakes_and_none_is_later_than_the_slack() {
-        for latency in [0, 1, SLACK / 8, SLACK / 4] {
+        for latency in [0, 1, SLACK / 16, SLACK / 8] {
             let mut pace = Pace::new(SLACK);
             let deadlines: Vec<u64> = (0..100_000).map(|n| 7 * n).collect();
             let (late, wakes) = fire(&mut pace, &deadlines, latency);
             assert!(late.iter().all(|late| *late <= SLACK));
-            let span = 700_000 / (SLACK * 3 / 4);
+            let span = 700_000 / (SLACK * 7 / 8);
             assert!(wakes <= (span + BURST) as usize + 2, "{wakes} wakes");
         }
     }
