@@ -34,8 +34,8 @@ impl Builder {
     }
 
     /// Lets timers be late by up to `slack` where they are dense, so that several share a wake;
-    /// 0.24 ms unless it is set. Zero keeps all exact. [`Sleep`](crate::time::Sleep) says more, and can
-    /// have a slack of its own.
+    /// 0.24 ms unless it is set. Zero keeps all exact. [`Sleep`](crate::time::Sleep) says more, and
+    /// can have a slack of its own.
     ///
     /// [`Turn::Idle`](crate::Turn::Idle) tells of deadlines as they are: who steps a runtime
     /// decides when to wake.
