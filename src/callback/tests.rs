@@ -115,3 +115,21 @@ fn a_kernel_that_refuses_to_watch_is_an_error_where_it_is_asked() {
         event_loop.run().await.unwrap();
     });
 }
+
+#[test]
+fn on_a_simulated_kernel_a_loop_runs_in_virtual_time() {
+    let world = crate::sim::World::seeded(3);
+    let hours = world.run_until(async {
+        let (event_loop, hours) = (EventLoop::new(), Rc::new(Cell::new(0)));
+        let count = Rc::clone(&hours);
+        event_loop.set_interval(Duration::from_secs(3600), move |event_loop, timer| {
+            count.set(count.get() + 1);
+            if count.get() == 20 {
+                event_loop.close(timer);
+            }
+        });
+        event_loop.run().await.unwrap();
+        hours.get()
+    });
+    assert_eq!((hours, world.elapsed().as_secs()), (20, 20 * 3600));
+}
