@@ -53,3 +53,15 @@ fn a_wait_that_is_handed_on_wakes_who_has_it_now() {
 fn a_local_wait_that_is_handed_on_wakes_who_has_it_now() {
     hand_on_all!(local);
 }
+
+#[test]
+fn a_value_wakes_the_receiver_also_while_room_is_set_aside_for_another() {
+    let (sender, mut receiver) = local::mpsc::channel(2);
+    let mut waiting = pin!(sender.send(3));
+    assert!(sender.try_send(1).is_ok() && sender.try_send(2).is_ok());
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!((receiver.try_recv(), receiver.try_recv()), (Ok(1), Ok(2)));
+    wakes_the_last(receiver.recv(), || assert!(sender.try_send(4).is_ok()));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    assert_eq!((receiver.try_recv(), receiver.try_recv()), (Ok(4), Ok(3)));
+}

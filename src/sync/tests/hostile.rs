@@ -15,6 +15,8 @@ thread_local! {
     static RECEIVER: RefCell<Option<mpsc::Receiver<Value>>> = const { RefCell::new(None) };
     static DEED: Cell<usize> = const { Cell::new(0) };
     static DEEDS_DONE: Cell<usize> = const { Cell::new(0) };
+    /// Panics within a deed are contained by who wakes, so it tells whether it came to its end.
+    static DEEDS_ENDED: Cell<usize> = const { Cell::new(0) };
     /// Wakers that somebody keeps.
     static ALIVE: Cell<usize> = const { Cell::new(0) };
 }
@@ -60,6 +62,7 @@ fn meddle() {
         }
         _ => {}
     }
+    DEEDS_ENDED.set(DEEDS_ENDED.get() + 1);
 }
 
 /// Meddles when it is woken, and when its last reference is dropped.
@@ -167,6 +170,7 @@ fn a_waker_or_a_value_may_do_anything_to_its_local_channel() {
                 }
                 drop(take(&SENDER));
                 assert!(other.is_closed() && other.try_send(Value).is_err());
+                assert_eq!(DEEDS_ENDED.get(), DEEDS_DONE.get(), "{deed} {state} {cause}: a panic");
                 assert_eq!(ALIVE.get(), 0, "{deed} {state} {cause}: a waker stays");
             }
         }
@@ -229,6 +233,7 @@ fn a_waker_may_use_the_local_lock_permit_notification_or_value_it_waits_for() {
             const { (Mutex::new(0), Semaphore::new(1), Notify::new()) };
         static ONE: RefCell<Option<oneshot::Sender<i32>>> = const { RefCell::new(None) };
         static USES: Cell<usize> = const { Cell::new(0) };
+        static ENDS: Cell<usize> = const { Cell::new(0) };
     }
     struct User;
     fn use_all() {
@@ -244,6 +249,7 @@ fn a_waker_may_use_the_local_lock_permit_notification_or_value_it_waits_for() {
         if let Some(sender) = take(&ONE) {
             let _ = sender.send(7);
         }
+        ENDS.set(ENDS.get() + 1);
     }
     impl Wake for User {
         fn wake(self: Arc<Self>) {
@@ -286,4 +292,5 @@ fn a_waker_may_use_the_local_lock_permit_notification_or_value_it_waits_for() {
         }
     });
     assert!(USES.get() >= 5, "woken and dropped");
+    assert_eq!(ENDS.get(), USES.get(), "no use panics, which would be contained");
 }
