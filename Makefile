@@ -42,7 +42,7 @@ check-tests:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet --all-features
 
-FUZZ_TARGETS = event_parser http_request http_response reactor_events timers url
+FUZZ_TARGETS = event_parser http_request http_response kernels reactor_events timers url
 
 # New finds go to fuzz/target/corpus, so that the corpora in the repository stay small.
 fuzz:

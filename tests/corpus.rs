@@ -10,10 +10,11 @@ pub mod bodies;
 type Body = fn(&[u8]);
 
 /// All targets, with what they do with an input.
-const TARGETS: [(&str, Body); 6] = [
+const TARGETS: [(&str, Body); 7] = [
     ("event_parser", bodies::event_parser::run),
     ("http_request", bodies::http_request::run),
     ("http_response", bodies::http_response::run),
+    ("kernels", bodies::kernels::run),
     ("reactor_events", bodies::reactor_events::run),
     ("timers", bodies::timers::run),
     ("url", bodies::url::run),
@@ -67,6 +68,11 @@ fn responses_pass_their_corpus() {
 #[test]
 fn a_reactor_passes_the_corpus_of_event_batches() {
     replay_target("reactor_events");
+}
+
+#[test]
+fn the_simulated_kernel_does_as_linux_on_its_corpus() {
+    replay_target("kernels");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod split;
 pub mod event_parser;
 pub mod http_request;
 pub mod http_response;
+pub mod kernels;
 pub mod reactor_events;
 pub mod timers;
 pub mod url;

@@ -53,6 +53,7 @@ mod fault;
 mod kernel;
 mod link;
 mod machine;
+mod planted;
 mod random;
 mod seeds;
 #[cfg(test)]
@@ -62,6 +63,8 @@ mod world;
 
 pub use fault::{Fault, Faults};
 pub use link::Link;
+#[doc(hidden)]
+pub use planted::Planted;
 pub use random::Random;
 pub use seeds::{Report, seeds};
 pub use world::{Counts, World};

@@ -228,6 +228,20 @@ impl World {
         Some(Counts { tasks: runtime.task_count(), sources, timers, descriptors })
     }
 
+    /// The kernel of `main`, for a program that is no runtime's. Its waits make time pass, as long
+    /// as [`World::run_until`] does not run.
+    #[must_use]
+    pub fn kernel(&self) -> KernelHandle {
+        let life = self.inner.net().hosts[MAIN].life;
+        KernelHandle::hosted(SimKernel::new(&self.inner.net, &self.inner.lent, MAIN, life))
+    }
+
+    /// Switches a bug of the simulation on, to see that it is found.
+    #[doc(hidden)]
+    pub fn plant(&self, bug: super::Planted) {
+        self.inner.net().planted = Some(bug);
+    }
+
     // What happened.
 
     /// A number that tells runs apart: it comes of every system call, packet and turn, with its

@@ -5,8 +5,10 @@ use super::errno::{
     EINVAL, EISCONN, ENETUNREACH, ENOTCONN, ENOTSOCK, EPIPE,
 };
 use super::net::{Action, Body, Id, Net, Object, Sys};
-use super::tcp::{Progress, RECEIVE, SEND, State, Tcp};
+use super::tcp::{Progress, RECEIVE, SEND, State};
+use crate::event::EPOLLERR;
 use crate::sim::fault::Fault;
+use crate::sim::planted::Planted;
 use crate::sys::{Connect, Family, SocketOption};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 
@@ -28,24 +30,33 @@ impl Net {
             return Err(EADDRNOTAVAIL);
         }
         let tcp = self.tcp(id);
-        if tcp.state != State::Closed || tcp.local.is_some() {
+        if tcp.state != State::Closed || tcp.holds_port {
             return Err(EINVAL);
         }
         let mut address = plain(address);
-        if address.port() == 0 {
+        let named = address.port() != 0;
+        if !named {
             let now = self.now;
             address.set_port(self.hosts[host].free_port(now)?);
         } else if self.conflicts(id, address, false) {
+            let tcp = self.tcp(id);
+            let any = any_address(tcp.family);
+            // The address that it showed after a connection is forgotten.
+            tcp.local = tcp.local.map(|local| SocketAddr::new(any, local.port()));
             return Err(EADDRINUSE);
         }
-        self.tcp(id).bound = true;
+        let tcp = self.tcp(id);
+        tcp.port_named = named;
+        tcp.address_named = !address.ip().is_unspecified();
         self.set_local(id, address);
         Ok(())
     }
 
     fn set_local(&mut self, id: Id, address: SocketAddr) {
         let host = self.entry(id).host;
-        if self.tcp(id).local.replace(address).is_none() {
+        let tcp = self.tcp(id);
+        tcp.local = Some(address);
+        if !std::mem::replace(&mut tcp.holds_port, true) {
             self.hosts[host].take_port(address.port(), id);
         }
     }
@@ -88,7 +99,7 @@ impl Net {
         if tcp.state == State::Listening {
             return Ok(());
         }
-        match tcp.local {
+        match tcp.local.filter(|_| tcp.holds_port) {
             Some(local) => {
                 if self.conflicts(id, local, true) {
                     return Err(EADDRINUSE);
@@ -96,6 +107,7 @@ impl Net {
             }
             None => {
                 let any = any_address(tcp.family);
+                let any = tcp.local.filter(|_| tcp.address_named).map_or(any, |own| own.ip());
                 let now = self.now;
                 let port = self.hosts[host].free_port(now)?;
                 self.set_local(id, SocketAddr::new(any, port));
@@ -103,15 +115,16 @@ impl Net {
         }
         let tcp = self.tcp(id);
         tcp.state = State::Listening;
-        (tcp.shut, tcp.error) = (0, None);
         Ok(())
     }
 
     pub(super) fn connect(&mut self, id: Id, address: SocketAddr) -> Sys<Connect> {
+        let again = self.has(Planted::AConnectedSocketConnectsAgain);
         let tcp = self.tcp(id);
-        check_family(tcp.family, &address)?;
         match tcp.progress {
+            Progress::Connected if again => return Ok(Connect::Done),
             Progress::Connected => return Err(EISCONN),
+            Progress::Disconnecting => return Err(EINVAL),
             Progress::Connecting => match tcp.state {
                 State::SynSent | State::SynReceived => return Ok(Connect::InProgress),
                 State::Closed => {
@@ -132,6 +145,7 @@ impl Net {
 
     fn connect_anew(&mut self, id: Id, address: SocketAddr) -> Sys<Connect> {
         let host = self.entry(id).host;
+        check_family(self.tcp(id).family, &address)?;
         let mut peer = address;
         if peer.ip().is_unspecified() {
             // It stands for this machine.
@@ -147,15 +161,14 @@ impl Net {
             (IpAddr::V4(_), false) => self.hosts[host].v4.into(),
             (IpAddr::V6(_), false) => self.hosts[host].v6.into(),
         };
-        let mut local = match self.tcp(id).local {
-            Some(local) => local,
-            None => {
-                let now = self.now;
-                let port = self.hosts[host].free_port(now)?;
-                SocketAddr::new(own_address, port)
-            }
-        };
-        if local.ip().is_unspecified() {
+        let tcp = self.tcp(id);
+        let (holds, named) = (tcp.holds_port, tcp.address_named);
+        let mut local = tcp.local.unwrap_or(SocketAddr::new(any_address(tcp.family), 0));
+        if !holds {
+            let now = self.now;
+            local.set_port(self.hosts[host].free_port(now)?);
+        }
+        if !named || local.ip().is_unspecified() {
             local.set_ip(own_address);
         }
         if self.hosts[host].connection(local, peer).is_some() {
@@ -169,7 +182,7 @@ impl Net {
         tcp.peer = Some(peer);
         tcp.state = State::SynSent;
         tcp.progress = Progress::Connecting;
-        (tcp.shut, tcp.ended, tcp.error) = (0, false, None);
+        (tcp.ended, tcp.error) = (false, None);
         (tcp.next, tcp.told_edge, tcp.sent, tcp.acknowledged, tcp.edge) = (0, 0, 0, 0, 0);
         (tcp.end_wanted, tcp.end_sent, tcp.no_space) = (false, false, false);
         tcp.received.clear();
@@ -185,19 +198,35 @@ impl Net {
     fn disconnect(&mut self, id: Id) {
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
-        let (local, peer, bound) = (tcp.local, tcp.peer.take(), tcp.bound);
+        let (local, peer) = (tcp.local, tcp.peer.take());
+        let was = std::mem::replace(&mut tcp.state, State::Closed);
         tcp.progress = Progress::Unconnected;
-        tcp.state = State::Closed;
-        tcp.shut = 0;
+        (tcp.shut, tcp.ended) = (0, false);
         tcp.error = None;
         if let Some((local, peer)) = local.zip(peer) {
             if self.hosts[host].connection(local, peer) == Some(id) {
                 self.hosts[host].end_connection(local, peer);
             }
         }
-        if !bound {
-            let gone = Tcp { local: self.tcp(id).local.take(), ..Tcp::new(Family::V4) };
-            self.hosts[host].forget(id, &gone);
+        if was != State::Closed {
+            self.release_port(id);
+        }
+        let tcp = self.tcp(id);
+        let any = any_address(tcp.family);
+        if let Some(local) = tcp.local.as_mut().filter(|_| !tcp.address_named) {
+            local.set_ip(any);
+        }
+        self.wake(id, EPOLLERR);
+    }
+
+    /// A socket that is closed keeps a port only if `bind(2)` named it; it goes on to show it.
+    pub(super) fn release_port(&mut self, id: Id) {
+        let host = self.entry(id).host;
+        let tcp = self.tcp(id);
+        if !tcp.port_named && std::mem::take(&mut tcp.holds_port) {
+            if let Some(local) = tcp.local {
+                self.hosts[host].give_port_back(local.port(), id);
+            }
         }
     }
 
@@ -231,6 +260,7 @@ impl Net {
     /// Receives into `buffer`; takes what it received unless it only peeks.
     pub(super) fn recv(&mut self, id: Id, buffer: &mut [u8], peek: bool) -> Sys<usize> {
         let host = self.entry(id).host;
+        let takes = self.has(Planted::APeekTakesWhatItSees);
         let tcp = self.tcp(id);
         if tcp.state == State::Listening {
             return Err(ENOTCONN);
@@ -246,8 +276,10 @@ impl Net {
             }
         }
         let tcp = self.tcp(id);
+        let early_end = tcp.ended && self.has(Planted::TheEndComesBeforeTheLastBytes);
+        let tcp = self.tcp(id);
         let count = tcp.readable().min(buffer.len());
-        if tcp.readable() == 0 {
+        if tcp.readable() == 0 || early_end {
             return match tcp.state {
                 _ if tcp.ended => Ok(0),
                 _ if tcp.error.is_some() => Err(tcp.take_error().unwrap_or(ENOTCONN)),
@@ -259,7 +291,7 @@ impl Net {
         for (place, byte) in buffer.iter_mut().zip(&tcp.received) {
             *place = *byte;
         }
-        if !peek {
+        if !peek || takes {
             tcp.received.drain(..count);
             self.tell_window(id);
         }
@@ -338,7 +370,12 @@ impl Net {
             Shutdown::Write => SEND,
             Shutdown::Both => RECEIVE | SEND,
         };
-        let result = match self.tcp(id).state {
+        let tcp = self.tcp(id);
+        if tcp.progress == Progress::Connecting {
+            let under_way = matches!(tcp.state, State::SynSent | State::Closed);
+            tcp.progress = if under_way { Progress::Disconnecting } else { Progress::Connected };
+        }
+        let result = match tcp.state {
             State::Closed => {
                 self.tcp(id).shut |= how;
                 Err(ENOTCONN)
@@ -346,6 +383,7 @@ impl Net {
             State::Listening if how & RECEIVE == 0 => Ok(()),
             State::Listening => {
                 self.end_queue(id);
+                self.settle();
                 self.disconnect(id);
                 Ok(())
             }
@@ -361,11 +399,13 @@ impl Net {
                 Ok(())
             }
         };
+        // The peer hears of it first.
+        self.settle();
         self.wake(id, 0);
         result
     }
 
-    fn close_sending(&mut self, id: Id) {
+    pub(super) fn close_sending(&mut self, id: Id) {
         let tcp = self.tcp(id);
         tcp.state = match tcp.state {
             State::Established => State::FinWait1,
@@ -379,8 +419,9 @@ impl Net {
     /// The last descriptor of a socket is closed.
     pub(super) fn close_socket(&mut self, id: Id) {
         self.unwatch(id);
+        let in_order = self.has(Planted::UnreadBytesEndInOrder);
         let tcp = self.tcp(id);
-        let unread = !tcp.received.is_empty();
+        let unread = !tcp.received.is_empty() && !in_order;
         let resets = unread || tcp.linger.is_some_and(|wait| wait.is_zero());
         match tcp.state {
             State::Listening => {

@@ -8,6 +8,7 @@ use super::errno::{EBADF, EEXIST, EINVAL, ENOENT};
 use super::net::{Id, Net, Object, Sys};
 use crate::event::{EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Event};
 use crate::sim::fault::Fault;
+use crate::sim::planted::Planted;
 use crate::sys::Control;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -83,14 +84,20 @@ impl Net {
     /// Something happened to an object: whoever watches it for one of `key` is told. A key of 0
     /// concerns everyone.
     pub(super) fn wake(&mut self, id: Id, key: u32) {
+        let any = self.has(Planted::AnyWakeReachesEveryWatch);
+        let stack = self.has(Planted::TheLastReadyIsReportedFirst);
         for index in 0..self.entry(id).watchers.len() {
             let watcher = self.entry(id).watchers[index];
             let host = self.entry(watcher).host;
             let Ok(epoll) = self.epoll(watcher) else { continue };
-            let Some(watch) = epoll.watches.get(&id) else { continue };
+            let Some(watch) = epoll.watches.get(&id).copied() else { continue };
             let disabled = watch.bits & !PRIVATE == 0;
-            if !disabled && (key == 0 || key & watch.bits != 0) {
+            let concerns = key == 0 || key & watch.bits != 0 || any;
+            if !disabled && concerns {
                 epoll.link(id);
+                if stack {
+                    epoll.ready.rotate_right(1);
+                }
                 self.hosts[host].roused = true;
             }
         }
@@ -137,7 +144,8 @@ impl Net {
         if !found {
             self.entry(target).watchers.push(id);
         }
-        if self.poll_bits(target) & bits != 0 {
+        let silent = found && self.has(Planted::AChangedWatchReportsNothing);
+        if self.poll_bits(target) & bits != 0 && !silent {
             self.epoll(id)?.link(target);
             self.hosts[host].roused = true;
         }
@@ -176,11 +184,19 @@ impl Net {
                 if let Some(watch) = self.epoll(id)?.watches.get_mut(&target) {
                     watch.bits &= PRIVATE;
                 }
-            } else if bits & EPOLLET == 0 {
+            } else if bits & EPOLLET == 0 || self.has(Planted::AnEdgeIsReportedTwice) {
                 again.push(target);
             }
         }
+        let loses = self.has(Planted::EventsBeyondTheRoomAreLost);
         let epoll = self.epoll(id)?;
+        if loses {
+            while let Some(target) = epoll.ready.pop_front() {
+                if let Some(watch) = epoll.watches.get_mut(&target) {
+                    watch.linked = false;
+                }
+            }
+        }
         for target in again {
             epoll.link(target);
         }

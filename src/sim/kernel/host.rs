@@ -146,6 +146,11 @@ impl Host {
         self.resting.insert(pair, (until, reuse));
     }
 
+    /// Ends a connection's rest; whether there was one.
+    pub(super) fn end_rest(&mut self, pair: (SocketAddr, SocketAddr)) -> bool {
+        self.resting.remove(&pair).is_some()
+    }
+
     /// Whether a connection that rests keeps `port` from being bound.
     pub(super) fn rests_at(&self, port: u16, now: u64, reuse: bool) -> bool {
         self.resting.iter().any(|((local, _), (until, reusable))| {
@@ -156,16 +161,20 @@ impl Host {
     /// Takes a socket that is gone out of the tables.
     pub(super) fn forget(&mut self, id: Id, tcp: &Tcp) {
         if let Some(local) = tcp.local {
-            if let Some(ids) = self.ports.get_mut(&local.port()) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.ports.remove(&local.port());
-                }
-            }
+            self.give_port_back(local.port(), id);
             if let Some(peer) = tcp.peer {
                 if self.connection(local, peer) == Some(id) {
                     self.end_connection(local, peer);
                 }
+            }
+        }
+    }
+
+    pub(super) fn give_port_back(&mut self, port: u16, id: Id) {
+        if let Some(ids) = self.ports.get_mut(&port) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.ports.remove(&port);
             }
         }
     }

@@ -19,6 +19,7 @@ pub(super) use host::Host;
 pub(super) use net::{Net, Packet, Sys, Work};
 
 use crate::sim::fault::Fault;
+use crate::sim::planted::Planted;
 use crate::sim::trace::What;
 use crate::sys::signal::Signal;
 use crate::sys::{Connect, Control, Descriptor, EventBuffer, Family, Hosted, Kernel, SocketOption};
@@ -324,8 +325,11 @@ impl Kernel for SimKernel {
     }
 
     fn take_error(&self, number: i32) -> io::Result<Option<io::Error>> {
-        let taken =
-            self.on_socket(What::TakeError, number, 0, |net, id| Ok(net.tcp(id).take_error()))?;
+        let taken = self.on_socket(What::TakeError, number, 0, |net, id| {
+            let stays = net.has(Planted::AnErrorStaysWhenAsked);
+            let tcp = net.tcp(id);
+            Ok(if stays { tcp.error } else { tcp.take_error() })
+        })?;
         Ok(taken.map(io::Error::from_raw_os_error))
     }
 

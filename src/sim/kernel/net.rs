@@ -12,6 +12,7 @@ use super::host::Host;
 use super::tcp::Tcp;
 use crate::sim::fault::{Fault, Faults, KINDS};
 use crate::sim::link::Links;
+use crate::sim::planted::Planted;
 use crate::sim::random::Random;
 use crate::sim::trace::{Line, Trace, What};
 use std::cmp::{Ordering, Reverse};
@@ -146,6 +147,8 @@ pub(in crate::sim) struct Net {
     pub(in crate::sim) calls: u64,
     /// What a call takes of the host's time, in nanoseconds.
     pub(in crate::sim) call_time: u64,
+    /// A bug that is switched on.
+    pub(in crate::sim) planted: Option<Planted>,
     pub(in crate::sim) trace: Trace,
     /// Blocking work that is due; it is run by the world, with nothing locked.
     pub(in crate::sim) work: VecDeque<(usize, u64, Work)>,
@@ -168,6 +171,7 @@ impl Net {
             failable: 0,
             calls: 0,
             call_time: 0,
+            planted: None,
             trace: Trace::default(),
             work: VecDeque::new(),
         }
@@ -285,6 +289,10 @@ impl Net {
         if !self.hosts[packet.target].down {
             self.receive(packet);
         }
+    }
+
+    pub(super) fn has(&self, bug: Planted) -> bool {
+        self.planted == Some(bug)
     }
 
     /// Whether `fault` happens now, to `host`; it is counted and traced.

@@ -5,6 +5,7 @@ use super::net::{Action, Body, Id, Net, Object, Packet};
 use super::tcp::{RECEIVE, SEND, State};
 use crate::event::{EPOLLERR, EPOLLIN, EPOLLOUT, EPOLLPRI};
 use crate::sim::fault::Fault;
+use crate::sim::planted::Planted;
 use std::net::{IpAddr, SocketAddr};
 
 const SECOND: u64 = 1_000_000_000;
@@ -72,11 +73,18 @@ impl Net {
     }
 
     fn receive_syn(&mut self, packet: Packet) {
+        let rested = self.hosts[packet.target].end_rest((packet.to, packet.from));
         let Some(listener) = self.listener_for(packet.target, packet.to) else {
+            if rested {
+                // The old connection's acknowledgement confuses the new one, whose reset ends the
+                // rest; the client tries again (RFC 1337).
+                return;
+            }
             return self.answer_with_reset(&packet);
         };
+        let less = usize::from(self.has(Planted::ABacklogHoldsOneLess));
         let tcp = self.tcp(listener);
-        if tcp.queue.len() + tcp.half_open > tcp.backlog {
+        if tcp.queue.len() + tcp.half_open + less > tcp.backlog {
             // Dropped: the client tries again.
             return;
         }
@@ -131,8 +139,12 @@ impl Net {
                 tcp.edge = edge;
                 let own = tcp.edge_now();
                 tcp.told_edge = own;
+                let to_itself = tcp.local == tcp.peer;
                 self.wake(id, 0);
                 self.emit(id, Body::Ack(0, own));
+                if to_itself && self.tcp(id).shut & SEND != 0 {
+                    self.close_sending(id);
+                }
             }
             Body::Syn | Body::SynAck(_) => {}
             Body::Ack(until, edge) => self.receive_ack(id, until, edge),
@@ -159,6 +171,8 @@ impl Net {
                     if self.tcp(id).orphan {
                         let serial = self.serial(id);
                         self.schedule(ORPHAN, Action::Orphan(id, serial));
+                    } else {
+                        self.wake(id, 0);
                     }
                 }
                 State::Closing => self.rest(id),
@@ -177,6 +191,9 @@ impl Net {
         listener.half_open -= 1;
         listener.queue.push_back(id);
         self.wake(parent, READABLE);
+        if self.tcp(id).shut & SEND != 0 {
+            self.close_sending(id);
+        }
     }
 
     fn receive_data(&mut self, id: Id, at: u64, bytes: Vec<u8>) {
@@ -406,6 +423,7 @@ impl Net {
         if orphan {
             self.remove(id);
         } else {
+            self.release_port(id);
             self.wake(id, 0);
         }
     }
@@ -423,10 +441,11 @@ impl Net {
 
     /// The connection ends with an error.
     pub(super) fn fail(&mut self, id: Id, number: i32) {
+        let takes = self.has(Planted::AResetTakesWhatWasReceived);
         let tcp = self.tcp(id);
         // What a fault withheld will not come any more; what is there can be read still.
         let there = tcp.readable();
-        tcp.received.truncate(there);
+        tcp.received.truncate(if takes { 0 } else { there });
         (tcp.withheld, tcp.withheld_end) = (0, false);
         tcp.error = Some(number);
         let orphan = tcp.orphan;

@@ -43,6 +43,8 @@ pub(super) enum Progress {
     Unconnected,
     Connecting,
     Connected,
+    /// Shut down while it connected: it never will.
+    Disconnecting,
 }
 
 /// The flags of `shutdown(2)`.
@@ -62,8 +64,11 @@ pub(in crate::sim) struct Tcp {
     pub(super) progress: Progress,
     pub(super) local: Option<SocketAddr>,
     pub(super) peer: Option<SocketAddr>,
-    /// The port was chosen by `bind(2)`.
-    pub(super) bound: bool,
+    /// `local`'s port is its own; without it `local` is only what it was.
+    pub(super) holds_port: bool,
+    /// `bind(2)` named the port (SOCK_BINDPORT_LOCK), the address (SOCK_BINDADDR_LOCK).
+    pub(super) port_named: bool,
+    pub(super) address_named: bool,
     pub(super) options: Vec<(SocketOption, i32)>,
     pub(super) linger: Option<Duration>,
     /// `RECEIVE`, `SEND`: no more of that.
@@ -126,7 +131,9 @@ impl Tcp {
             progress: Progress::Unconnected,
             local: None,
             peer: None,
-            bound: false,
+            holds_port: false,
+            port_named: false,
+            address_named: false,
             options: Vec::new(),
             linger: None,
             shut: 0,
@@ -164,9 +171,13 @@ impl Tcp {
             state: State::SynReceived,
             progress: Progress::Connected,
             local: Some(local),
+            holds_port: true,
+            address_named: self.address_named,
             peer: Some(peer),
             options: self.options.clone(),
             linger: self.linger,
+            // So it is in Linux, for a listener that was shut down before it listened.
+            shut: self.shut,
             receive_max: self.receive_max,
             send_max: self.send_max,
             parent: Some(listener),

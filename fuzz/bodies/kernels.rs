@@ -1,0 +1,572 @@
+//! The simulated kernel against Linux: one program of system calls runs on both, and what each call
+//! came to is compared.
+//!
+//! What may differ, since Linux promises neither:
+//!
+//! 1. Numbers of ports and of descriptors. Ports are compared by the order of their appearance.
+//! 2. How many bytes a buffer takes before it is full. A flood is compared by the bytes that come
+//!    out at the other end.
+//! 3. How much time passes. A wait has to last as long as it was asked to, no more.
+//! 4. When the acknowledgement of an end arrives, which Linux delays as it likes. It is an edge that
+//!    repeats what was reported before: such a repetition is left out, and where it was possible the
+//!    order of events is not compared.
+//! 5. What Nagle's algorithm holds back until such an acknowledgement: it is off in the programs, as
+//!    the simulation has none.
+//! 6. When a packet that the machine's load kept back arrives: a program whose outcomes differ is
+//!    run again, and only what differs every time is a difference.
+
+use super::bytes::Bytes;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+use whirligig::event::{EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, Event};
+use whirligig::sim::World;
+use whirligig::sys::{
+    Connect, Descriptor, Epoll, EventBuffer, Family, KernelHandle, Notifier, SocketOption,
+};
+
+const EPOLLONESHOT: u32 = 1 << 30;
+const SLOTS_MAX: usize = 10;
+const STEPS_MAX: usize = 200;
+/// Bytes that one side sends before somebody reads, floods apart: far from any buffer's end.
+const SENT_MAX: usize = 12_000;
+const TRIES: u32 = 6;
+
+/// Runs `data` as a program on both kernels.
+pub fn run(data: &[u8]) {
+    compare(data, None);
+}
+
+/// How many calls `data` came to; panics if their outcomes differ. `planted` is a bug of the
+/// simulation that is switched on for this run.
+pub fn compare(data: &[u8], planted: Option<whirligig::sim::Planted>) -> usize {
+    let world = World::seeded(1);
+    world.set_call_time(Duration::ZERO);
+    if let Some(bug) = planted {
+        world.plant(bug);
+    }
+    let simulated = Machine::new(world.kernel()).run(data);
+    let mut first = None;
+    for again in 0..TRIES {
+        std::thread::sleep(Duration::from_millis(if again > 1 { 5 } else { 0 }));
+        let real = Machine::new(KernelHandle::linux()).run(data);
+        if real == simulated {
+            return real.len();
+        }
+        first.get_or_insert(real);
+    }
+    let real = first.unwrap_or_default();
+    let differs = real.iter().zip(&simulated).position(|(one, other)| one != other);
+    let at = differs.unwrap_or(real.len().min(simulated.len()));
+    let log = real[..at].join("\n");
+    panic!("{log}\nLinux: {:?}\nsimulated: {:?}", real.get(at), simulated.get(at));
+}
+
+/// Something open.
+enum Slot {
+    Socket { descriptor: Descriptor, sent: usize, shut: bool },
+    Eventfd(Notifier),
+}
+
+impl Slot {
+    fn descriptor(&self) -> &Descriptor {
+        match self {
+            Slot::Socket { descriptor, .. } => descriptor,
+            Slot::Eventfd(notifier) => notifier.descriptor(),
+        }
+    }
+}
+
+/// The program's state on one kernel.
+struct Machine {
+    kernel: KernelHandle,
+    epolls: Vec<Epoll>,
+    slots: Vec<Option<Slot>>,
+    /// The addresses of all sockets there ever were.
+    addresses: Vec<SocketAddr>,
+    /// Those that sockets were bound to. A port that `connect(2)` picked may rest from a connection
+    /// of some other program's.
+    bound: Vec<SocketAddr>,
+    /// The ports, in the order of their appearance.
+    ports: Vec<u16>,
+    /// Edge-triggered watches: the epoll instance, the slot, and what was reported last.
+    edges: Vec<(usize, usize, u32)>,
+    /// What each step came to.
+    log: Vec<String>,
+    /// What is sent next.
+    next_byte: u8,
+}
+
+impl Machine {
+    fn new(kernel: KernelHandle) -> Machine {
+        let epolls = (0..2).map(|_| Epoll::on(&kernel).expect("epoll_create1")).collect();
+        Machine {
+            kernel,
+            epolls,
+            slots: Vec::new(),
+            addresses: Vec::new(),
+            bound: Vec::new(),
+            ports: Vec::new(),
+            edges: Vec::new(),
+            log: Vec::new(),
+            next_byte: 0,
+        }
+    }
+
+    fn run(mut self, data: &[u8]) -> Vec<String> {
+        let mut program = Bytes(data);
+        for _ in 0..STEPS_MAX {
+            let Some(operation) = program.next() else { break };
+            self.step(operation, &mut program);
+        }
+        // Whatever is left open goes in order, and the watchers look on.
+        for index in 0..self.slots.len() {
+            if self.slots[index].take().is_some() {
+                self.edges.retain(|edge| edge.1 != index);
+                self.wait(0, Duration::ZERO);
+                self.wait(1, Duration::ZERO);
+            }
+        }
+        self.log
+    }
+
+    fn say(&mut self, what: &str, index: usize, result: io::Result<String>) {
+        let outcome = match result {
+            Ok(text) => text,
+            Err(error) => match error.raw_os_error() {
+                Some(number) => format!("errno {number}"),
+                None => error.to_string(),
+            },
+        };
+        self.log.push(format!("{what} {index}: {outcome}"));
+    }
+
+    fn name(&mut self, address: SocketAddr) -> String {
+        let port = address.port();
+        let known = self.ports.iter().position(|own| *own == port).unwrap_or_else(|| {
+            self.ports.push(port);
+            self.ports.len() - 1
+        });
+        if port == 0 { format!("{}:0", address.ip()) } else { format!("{}:#{known}", address.ip()) }
+    }
+
+    fn add(&mut self, slot: Slot) {
+        match self.slots.iter_mut().find(|slot| slot.is_none()) {
+            Some(free) => *free = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+    }
+
+    fn open_count(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
+    /// The place of something open, which the program chooses.
+    fn choose(&self, program: &mut Bytes<'_>) -> Option<usize> {
+        let byte = usize::from(program.byte());
+        let open: Vec<usize> =
+            (0..self.slots.len()).filter(|index| self.slots[*index].is_some()).collect();
+        (!open.is_empty()).then(|| open[byte % open.len()])
+    }
+
+    fn step(&mut self, operation: u8, program: &mut Bytes<'_>) {
+        match operation % 32 {
+            0 | 1 => self.open(program),
+            2 => self.bind(program),
+            3 => self.listening(program),
+            4 | 5 => self.connected(program),
+            6..14 => self.socket_call(operation % 32, program),
+            14 => self.flood(program),
+            15 => self.pair(program),
+            16..20 => self.control(program),
+            20..25 => {
+                let epoll = program.index(2);
+                self.wait(epoll, Duration::ZERO);
+            }
+            25 if program.byte() < 40 => {
+                let epoll = program.index(2);
+                self.wait(epoll, Duration::from_millis(1));
+            }
+            26 => self.close(program),
+            27 | 28 => self.options(program),
+            29 => self.addresses_of(program),
+            _ => self.socket_call(6 + operation % 8, program),
+        }
+    }
+
+    fn open(&mut self, program: &mut Bytes<'_>) {
+        if self.open_count() >= SLOTS_MAX {
+            return;
+        }
+        let index = self.slots.len();
+        match program.byte() % 8 {
+            0 => match Notifier::on(&self.kernel) {
+                Ok(notifier) => self.add(Slot::Eventfd(notifier)),
+                Err(error) => self.say("eventfd", index, Err(error)),
+            },
+            1 => self.open_socket(Family::V6),
+            _ => self.open_socket(Family::V4),
+        }
+    }
+
+    fn open_socket(&mut self, family: Family) {
+        match self.kernel.socket(family) {
+            Ok(descriptor) => {
+                let direct = descriptor.set_option(SocketOption::NoDelay, 1);
+                assert!(direct.is_ok(), "{direct:?}");
+                if family == Family::V6 {
+                    let only = descriptor.set_option(SocketOption::V6Only, 1);
+                    self.say("v6only", 0, only.map(|()| "done".into()));
+                }
+                self.add(Slot::Socket { descriptor, sent: 0, shut: false });
+            }
+            Err(error) => self.say("socket", 0, Err(error)),
+        }
+    }
+
+    /// An address of this machine, of another, or one that a socket has or had.
+    fn address(addresses: &[SocketAddr], program: &mut Bytes<'_>) -> SocketAddr {
+        let chosen = program.byte();
+        let fixed = |text: &str| text.parse().expect("a literal address");
+        match chosen % 16 {
+            0 => fixed("0.0.0.0:0"),
+            1 => fixed("[::1]:0"),
+            2 => fixed("[::]:0"),
+            3 => fixed("192.0.2.1:0"),
+            4 | 5 if !addresses.is_empty() => {
+                let mut address = addresses[usize::from(chosen / 16) % addresses.len()];
+                if address.is_ipv4() {
+                    address.set_ip(fixed("0.0.0.0:0").ip());
+                }
+                address
+            }
+            6..14 if !addresses.is_empty() => addresses[usize::from(chosen / 16) % addresses.len()],
+            _ => fixed("127.0.0.1:0"),
+        }
+    }
+
+    fn bind(&mut self, program: &mut Bytes<'_>) {
+        let Some(index) = self.choose(program) else { return };
+        let address = Machine::address(&self.bound, program);
+        self.bind_to(index, address);
+    }
+
+    fn bind_to(&mut self, index: usize, address: SocketAddr) {
+        let Some(slot) = &self.slots[index] else { return };
+        let bound = slot.descriptor().bind(address);
+        let local = slot.descriptor().local_address();
+        if let (Ok(()), Ok(local)) = (&bound, local) {
+            self.addresses.push(local);
+            self.bound.push(local);
+            let name = self.name(local);
+            return self.say("bind", index, Ok(name));
+        }
+        self.say("bind", index, bound.map(|()| "done".into()));
+    }
+
+    fn listening(&mut self, program: &mut Bytes<'_>) {
+        let Some(index) = self.choose(program) else { return };
+        let backlog = u32::from(program.byte() % 8);
+        self.listen_at(index, backlog);
+    }
+
+    fn listen_at(&mut self, index: usize, backlog: u32) {
+        let Some(slot) = &self.slots[index] else { return };
+        let done = slot.descriptor().listen(backlog);
+        if let (Ok(()), Ok(local)) = (&done, slot.descriptor().local_address()) {
+            self.addresses.push(local);
+        }
+        self.say("listen", index, done.map(|()| "done".into()));
+    }
+
+    fn connected(&mut self, program: &mut Bytes<'_>) {
+        let Some(index) = self.choose(program) else { return };
+        let address = Machine::address(&self.addresses, program);
+        // Port 0 means nothing to connect to, and other machines would have to be there.
+        if address.port() != 0 && address.ip().is_loopback() {
+            self.connect_to(index, address);
+        }
+    }
+
+    fn connect_to(&mut self, index: usize, address: SocketAddr) {
+        let Some(slot) = &self.slots[index] else { return };
+        let done = slot.descriptor().connect(address);
+        let text = done.map(|connect| match connect {
+            Connect::Done => "done".into(),
+            Connect::InProgress => "in progress".into(),
+        });
+        if let Ok(local) = slot.descriptor().local_address() {
+            if local.port() != 0 {
+                self.addresses.push(local);
+            }
+        }
+        self.say("connect", index, text);
+    }
+
+    /// A connection, whole: a listener, a client, and what was accepted.
+    fn pair(&mut self, program: &mut Bytes<'_>) {
+        if self.open_count() + 3 > SLOTS_MAX {
+            return;
+        }
+        let v6 = program.byte() % 8 == 0;
+        let (family, any) = if v6 { (Family::V6, "[::1]:0") } else { (Family::V4, "127.0.0.1:0") };
+        let first = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        self.open_socket(family);
+        self.bind_to(first, any.parse().expect("a literal address"));
+        self.listen_at(first, 4);
+        let Some(&address) = self.addresses.last() else { return };
+        let second = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        self.open_socket(family);
+        self.connect_to(second, address);
+        self.connect_to(second, address);
+        self.accept(first);
+    }
+
+    fn accept(&mut self, index: usize) {
+        let Some(slot) = &self.slots[index] else { return };
+        match slot.descriptor().accept() {
+            Ok((descriptor, peer)) => {
+                if let Ok(local) = descriptor.local_address() {
+                    self.addresses.push(local);
+                }
+                self.add(Slot::Socket { descriptor, sent: 0, shut: false });
+                let name = self.name(peer);
+                self.say("accept", index, Ok(name));
+            }
+            Err(error) => self.say("accept", index, Err(error)),
+        }
+    }
+
+    fn socket_call(&mut self, call: u8, program: &mut Bytes<'_>) {
+        let Some(index) = self.choose(program) else { return };
+        let length = match program.byte() {
+            0..8 => 0,
+            byte => usize::from(byte) * usize::from(byte) / 16,
+        };
+        match call {
+            6 | 7 => self.send(index, length, call == 7),
+            8 | 9 => self.recv(index, length, call == 9),
+            10 => self.peek(index, length),
+            11 => {
+                let how = [Shutdown::Read, Shutdown::Write, Shutdown::Both][length % 3];
+                let Some(slot) = &mut self.slots[index] else { return };
+                let done = slot.descriptor().shutdown(how);
+                if let Slot::Socket { shut, .. } = slot {
+                    *shut |= done.is_ok();
+                }
+                self.say(&format!("shutdown {how:?}"), index, done.map(|()| "done".into()));
+            }
+            12 if self.open_count() < SLOTS_MAX => self.accept(index),
+            _ => self.raise(index),
+        }
+    }
+
+    fn send(&mut self, index: usize, length: usize, parts: bool) {
+        let first = self.next_byte;
+        let Some(Slot::Socket { descriptor, sent, .. }) = &mut self.slots[index] else { return };
+        let length = length.min(SENT_MAX - *sent);
+        let bytes: Vec<u8> = (0..length).map(|index| first.wrapping_add(index as u8)).collect();
+        let done = if parts {
+            let (one, other) = bytes.split_at(length / 3);
+            descriptor.send_vectored(&[IoSlice::new(one), IoSlice::new(other)])
+        } else {
+            descriptor.send(&bytes)
+        };
+        let count = done.as_ref().copied().unwrap_or(0);
+        *sent += count;
+        self.next_byte = first.wrapping_add(count as u8);
+        self.say("send", index, done.map(|count| count.to_string()));
+    }
+
+    fn recv(&mut self, index: usize, length: usize, parts: bool) {
+        // An eventfd can be read by this as well, which the library never does.
+        let Some(slot @ Slot::Socket { .. }) = &self.slots[index] else { return };
+        let mut bytes = vec![0; length];
+        let done = if parts {
+            let (one, other) = bytes.split_at_mut(length / 3);
+            slot.descriptor().recv_vectored(&mut [IoSliceMut::new(one), IoSliceMut::new(other)])
+        } else {
+            slot.descriptor().recv(&mut bytes)
+        };
+        self.say("recv", index, done.map(|count| digest(&bytes[..count])));
+    }
+
+    fn peek(&mut self, index: usize, length: usize) {
+        let Some(slot) = &self.slots[index] else { return };
+        let mut bytes = vec![0; length];
+        let done = slot.descriptor().peek(&mut bytes);
+        self.say("peek", index, done.map(|count| digest(&bytes[..count])));
+    }
+
+    fn raise(&mut self, index: usize) {
+        let Some(Slot::Eventfd(notifier)) = &self.slots[index] else { return };
+        let done = notifier.notify();
+        self.say("raise", index, done.map(|()| "done".into()));
+    }
+
+    /// Sends until there is no room, then has everything read that was sent.
+    fn flood(&mut self, program: &mut Bytes<'_>) {
+        let Some(from) = self.choose(program) else { return };
+        let Some(to) = self.choose(program) else { return };
+        let (Some(sender), Some(receiver)) = (&self.slots[from], &self.slots[to]) else { return };
+        // How much of it comes out of a socket that reads no more depends on the buffers.
+        let is_shut = |slot: &Slot| matches!(slot, Slot::Socket { shut: true, .. });
+        if is_shut(sender) || is_shut(receiver) {
+            return;
+        }
+        let (sender, receiver) = (sender.descriptor(), receiver.descriptor());
+        let connected = sender.local_address().ok() == receiver.peer_address().ok()
+            && receiver.local_address().ok() == sender.peer_address().ok()
+            && sender.peer_address().is_ok();
+        if !connected || from == to {
+            return;
+        }
+        let (mut sent, mut received) = (0, 0);
+        let chunk = [7; 8192];
+        let ended = loop {
+            match sender.send(&chunk) {
+                Ok(count) => sent += count,
+                Err(error) => break error.raw_os_error(),
+            }
+        };
+        let mut buffer = vec![0; 65_536];
+        let mut idle = 0;
+        // What was there before the flood comes out with it.
+        let read = loop {
+            match receiver.recv(&mut buffer) {
+                Ok(0) => break None,
+                Ok(count) => received += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if received >= sent && idle > 2 || idle > 500 {
+                        break error.raw_os_error();
+                    }
+                    idle += 1;
+                    std::thread::sleep(Duration::from_millis(u64::from(idle > 2)));
+                }
+                Err(error) => break error.raw_os_error(),
+            }
+        };
+        let early = received as isize - sent as isize;
+        let text = format!("{ended:?}, read beyond it {early}, {read:?}");
+        self.say("flood", from, Ok(text));
+    }
+
+    fn control(&mut self, program: &mut Bytes<'_>) {
+        let epoll = program.index(2);
+        let Some(index) = self.choose(program) else { return };
+        let Some(slot) = &self.slots[index] else { return };
+        let choice = program.byte();
+        let bit = |place: u32, bit: u32| if choice >> place & 1 != 0 { bit } else { 0 };
+        let bits = bit(0, EPOLLIN)
+            | bit(1, EPOLLOUT)
+            | bit(2, EPOLLRDHUP)
+            | bit(3, EPOLLET)
+            | bit(4, EPOLLPRI)
+            | if choice >= 0xe0 { EPOLLONESHOT } else { 0 };
+        let token = index as u64 + 100;
+        let watch = &self.epolls[epoll];
+        let (what, done) = match program.byte() % 8 {
+            0..5 => ("add", watch.add(slot.descriptor(), bits, token)),
+            5 | 6 => ("modify", watch.modify(slot.descriptor(), bits, token)),
+            _ => ("remove", watch.remove(slot.descriptor())),
+        };
+        if done.is_ok() {
+            self.edges.retain(|edge| (edge.0, edge.1) != (epoll, index));
+            if bits & EPOLLET != 0 && what != "remove" {
+                self.edges.push((epoll, index, 0));
+            }
+        }
+        self.say(&format!("{what} {bits:#x}"), index, done.map(|()| "done".into()));
+    }
+
+    fn wait(&mut self, epoll: usize, timeout: Duration) {
+        let mut buffer = EventBuffer::with_capacity(1);
+        let before = self.kernel.now();
+        let done = self.epolls[epoll].wait(&mut buffer, Some(timeout));
+        let done = done.map(|events| events.collect::<Vec<Event>>());
+        let lasted = Duration::from_nanos(self.kernel.now() - before);
+        if done.as_ref().is_ok_and(Vec::is_empty) {
+            assert!(lasted >= timeout, "a wait of {timeout:?} ended after {lasted:?}");
+        }
+        let done = done.map(|events| self.comparable(epoll, events));
+        self.say("wait", epoll, done);
+    }
+
+    /// The events of a wait in words, without what may differ.
+    fn comparable(&mut self, epoll: usize, events: Vec<Event>) -> String {
+        let is_shut = |slot: &Option<Slot>| matches!(slot, Some(Slot::Socket { shut: true, .. }));
+        let mut words = Vec::new();
+        for event in events {
+            let index = (event.token() - 100) as usize;
+            let edge = self.edges.iter_mut().find(|edge| (edge.0, edge.1) == (epoll, index));
+            let last = edge.map_or(0, |edge| std::mem::replace(&mut edge.2, event.bits()));
+            if !(last == event.bits() && is_shut(&self.slots[index])) {
+                words.push(format!("{}:{:#x}", event.token(), event.bits()));
+            }
+        }
+        let slots = &self.slots;
+        if self.edges.iter().any(|edge| edge.0 == epoll && is_shut(&slots[edge.1])) {
+            words.sort();
+        }
+        words.join(" ")
+    }
+
+    fn close(&mut self, program: &mut Bytes<'_>) {
+        let Some(index) = self.choose(program) else { return };
+        self.slots[index] = None;
+        self.edges.retain(|edge| edge.1 != index);
+        self.say("close", index, Ok("done".into()));
+    }
+
+    fn options(&mut self, program: &mut Bytes<'_>) {
+        const OPTIONS: [SocketOption; 6] = [
+            SocketOption::ReuseAddress,
+            SocketOption::ReusePort,
+            SocketOption::KeepAlive,
+            SocketOption::NoDelay,
+            SocketOption::Ttl,
+            SocketOption::UrgentInline,
+        ];
+        let Some(index) = self.choose(program) else { return };
+        let Some(Slot::Socket { descriptor, .. }) = &self.slots[index] else { return };
+        let option = OPTIONS[program.index(OPTIONS.len())];
+        let choice = program.byte();
+        let (what, result) = match choice % 8 {
+            0..3 if ![SocketOption::Ttl, SocketOption::NoDelay].contains(&option) => {
+                let done = descriptor.set_option(option, i32::from(choice % 3));
+                ("set", done.map(|()| "done".into()))
+            }
+            3 => {
+                let wait = [None, Some(Duration::ZERO), Some(Duration::from_millis(300))];
+                let done = descriptor.set_linger(wait[usize::from(choice / 8) % 2]);
+                ("linger", done.map(|()| "done".into()))
+            }
+            4 => ("lingers", descriptor.linger().map(|wait| format!("{wait:?}"))),
+            5 | 6 => (
+                "error",
+                descriptor
+                    .take_error()
+                    .map(|error| format!("{:?}", error.and_then(|error| error.raw_os_error()))),
+            ),
+            _ => ("get", descriptor.option(option).map(|value| value.to_string())),
+        };
+        self.say(&format!("{what} {option:?}"), index, result);
+    }
+
+    fn addresses_of(&mut self, program: &mut Bytes<'_>) {
+        let Some(index) = self.choose(program) else { return };
+        let Some(slot) = &self.slots[index] else { return };
+        let (local, peer) = (slot.descriptor().local_address(), slot.descriptor().peer_address());
+        let local = local.map(|address| self.name(address));
+        self.say("local", index, local);
+        let peer = peer.map(|address| self.name(address));
+        self.say("peer", index, peer);
+    }
+}
+
+/// How many bytes there are, and a sum that tells of their order.
+fn digest(bytes: &[u8]) -> String {
+    let sum =
+        bytes.iter().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+    format!("{} bytes {sum:x}", bytes.len())
+}

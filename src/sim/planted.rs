@@ -1,0 +1,38 @@
+//! Bugs that can be switched on in the simulated kernel, to see that the comparison with Linux finds
+//! them.
+
+/// A bug of the simulation; for its own tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it, and nobody else needs them")]
+pub enum Planted {
+    AnEdgeIsReportedTwice,
+    TheLastReadyIsReportedFirst,
+    EventsBeyondTheRoomAreLost,
+    AChangedWatchReportsNothing,
+    AnyWakeReachesEveryWatch,
+    TheEndComesBeforeTheLastBytes,
+    AResetTakesWhatWasReceived,
+    AnErrorStaysWhenAsked,
+    ABacklogHoldsOneLess,
+    UnreadBytesEndInOrder,
+    APeekTakesWhatItSees,
+    AConnectedSocketConnectsAgain,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Planted; 12] = [
+        Planted::AnEdgeIsReportedTwice,
+        Planted::TheLastReadyIsReportedFirst,
+        Planted::EventsBeyondTheRoomAreLost,
+        Planted::AChangedWatchReportsNothing,
+        Planted::AnyWakeReachesEveryWatch,
+        Planted::TheEndComesBeforeTheLastBytes,
+        Planted::AResetTakesWhatWasReceived,
+        Planted::AnErrorStaysWhenAsked,
+        Planted::ABacklogHoldsOneLess,
+        Planted::UnreadBytesEndInOrder,
+        Planted::APeekTakesWhatItSees,
+        Planted::AConnectedSocketConnectsAgain,
+    ];
+}
