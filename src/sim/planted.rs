@@ -1,5 +1,5 @@
-//! Bugs that can be switched on in the simulated kernel, to see that the comparison with Linux finds
-//! them.
+//! Bugs that can be switched on in the simulated kernel, to see that the comparison with Linux
+//! finds them.
 
 /// A bug of the simulation; for its own tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
