@@ -8,7 +8,6 @@ use std::time::Duration;
 use whirligig::delay::{Log, ServiceOptions, listen, serve};
 use whirligig::http::{Reply, get};
 use whirligig::net::{Addresses, Target};
-use whirligig::signal::{Signal, Signals};
 use whirligig::time::timeout;
 
 /// The answer comes after so long, and so the first limits are too short.
@@ -63,7 +62,7 @@ async fn start_delayserver() -> io::Result<Target> {
         addresses.push(listener.local_addr()?);
     }
     let log = Log::new(Some(Box::new(io::stdout())), Box::new(io::stderr()));
-    let stop = Signals::new(&[Signal::Terminate])?;
-    whirligig::spawn(serve(listeners, ServiceOptions::default(), log, stop));
+    // It serves for as long as the program runs.
+    whirligig::spawn(serve(listeners, ServiceOptions::default(), log, std::future::pending));
     Ok(Target::Known(addresses))
 }

@@ -7,12 +7,16 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 use whirligig::delay::{
-    ArgumentError, Arguments, Flag, Log, ServiceOptions, listen, serve, with_port,
+    ArgumentError, Arguments, Flag, Log, RequestCount, ServiceOptions, listen, listen_shared,
+    serve, with_port,
 };
 use whirligig::future::{Either, race};
 use whirligig::http::ServerOptions;
+use whirligig::net::{DetachedListener, TcpListener};
 use whirligig::signal::{Signal, Signals};
+use whirligig::sync::mpsc;
 use whirligig::sys::raise_descriptor_limit;
+use whirligig::{Runtime, TaskSet, Workers};
 
 const HELP: &str = "\
 Answers HTTP requests after a delay.
@@ -24,6 +28,8 @@ HOST[:PORT] is where to listen, by default localhost:8080; port 0 picks a free o
   --quiet                say nothing of requests
   --max-delay MS         refuse longer delays                      (no bound)
   --max-connections N    let further ones wait to be accepted      (no bound)
+  --workers N            serve on so many threads, which share the
+                         connections, and their bound in equal parts (1)
   --idle-timeout S       close a connection idle for so long       (60)
   --header-timeout S     refuse a request that takes longer        (10)
   --drain S              what requests under way get after SIGINT or SIGTERM,
@@ -48,6 +54,7 @@ const FLAGS: &[Flag] = &[
     Flag { name: "--quiet", takes_value: false },
     Flag { name: "--max-delay", takes_value: true },
     Flag { name: "--max-connections", takes_value: true },
+    Flag { name: "--workers", takes_value: true },
     Flag { name: "--idle-timeout", takes_value: true },
     Flag { name: "--header-timeout", takes_value: true },
     Flag { name: "--drain", takes_value: true },
@@ -67,8 +74,12 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => return usage(&error),
     };
+    let workers = match arguments.value("--workers") {
+        Ok(workers) => workers.unwrap_or(NonZeroUsize::MIN),
+        Err(error) => return usage(&error),
+    };
     let host = arguments.positional(0).unwrap_or("localhost");
-    match run(&with_port(host), options, arguments.has("--quiet")) {
+    match run(&with_port(host), options, arguments.has("--quiet"), workers) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without a place to say it the exit code still does.
@@ -83,25 +94,99 @@ fn usage(error: &ArgumentError) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn run(target: &str, options: ServiceOptions, quiet: bool) -> Result<(), Box<dyn Error>> {
+fn run(
+    target: &str,
+    options: ServiceOptions,
+    quiet: bool,
+    workers: NonZeroUsize,
+) -> Result<(), Box<dyn Error>> {
     // As many connections as the system lets us have; with fewer it works too.
     let _ = raise_descriptor_limit();
     whirligig::run(async {
         let mut stop = Signals::new(&[Signal::Interrupt, Signal::Terminate])?;
         // A name may take long to look up, and whoever asked may not.
-        let listeners = match race(listen(target), stop.recv()).await {
+        let mut listeners = match race(listen_for(target, workers), stop.recv()).await {
             Either::First(listeners) => listeners?,
             Either::Second(signal) => return signal.map(drop),
         };
         let mut text = format!("{EXPLANATION}\n");
-        for listener in &listeners {
+        for listener in listeners.first().into_iter().flatten() {
             text += &format!("listening on {}\n", listener.local_addr()?);
         }
         say(&text);
-        let requests = (!quiet).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>);
-        serve(listeners, options, Log::new(requests, Box::new(io::stderr())), stop).await
+        if listeners.len() > 1 {
+            return share(listeners, &options, quiet, stop).await;
+        }
+        let own = listeners.pop().unwrap_or_default();
+        let stop = async || stop.recv().await.map(drop);
+        serve(own, options, log(quiet, &RequestCount::default()), stop).await
     })??;
     Ok(())
+}
+
+/// The listeners of each worker.
+async fn listen_for(target: &str, workers: NonZeroUsize) -> io::Result<Vec<Vec<TcpListener>>> {
+    match workers.get() {
+        // Alone it shares its port with nobody.
+        1 => Ok(vec![listen(target).await?]),
+        several => listen_shared(target, several).await,
+    }
+}
+
+/// Serves with a worker for each of the lists of listeners.
+async fn share(
+    listeners: Vec<Vec<TcpListener>>,
+    options: &ServiceOptions,
+    quiet: bool,
+    mut signals: Signals,
+) -> io::Result<()> {
+    let workers = Workers::start(listeners.len(), &Runtime::builder())?;
+    workers.watch(SILENCE, |event| {
+        let _ = writeln!(io::stderr(), "{event}");
+    })?;
+    let count = RequestCount::default();
+    let mut stops = Vec::new();
+    let mut serving = TaskSet::new();
+    for (index, own) in listeners.into_iter().enumerate() {
+        let own: Vec<_> = own.into_iter().map(TcpListener::detach).collect();
+        let options = options.share(index, workers.count());
+        let (stop, mut stopped) = mpsc::channel(STOPS_MAX);
+        let count = count.clone();
+        let serve = move || async move {
+            let listeners = own.into_iter().map(DetachedListener::attach).collect();
+            // Without this side's sender there is nobody to serve for.
+            let stop = async || stopped.recv().await.ok_or(io::ErrorKind::BrokenPipe.into());
+            serve(listeners, options, log(quiet, &count), stop).await
+        };
+        stops.push(stop);
+        if let Some(worker) = workers.handle(index) {
+            serving.spawn(worker.spawn(serve));
+        }
+    }
+    loop {
+        match race(serving.next(), signals.recv()).await {
+            Either::First(None) => return Ok(()),
+            Either::First(Some(ended)) => ended???,
+            Either::Second(signal) => {
+                signal?;
+                // One that is full was told often enough, and one that is gone has ended.
+                for stop in &stops {
+                    let _ = stop.try_send(());
+                }
+            }
+        }
+    }
+}
+
+/// How long a worker may be busy with one thing before that is said.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The first ends the service, the second the waiting for what is under way.
+const STOPS_MAX: usize = 2;
+
+fn log(quiet: bool, count: &RequestCount) -> Log {
+    let requests = (!quiet).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>);
+    Log::new(requests, Box::new(io::stderr())).counting(count.clone())
 }
 
 /// Prints `text`. Whoever closed the output does not want it, and gets served all the same.

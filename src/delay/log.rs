@@ -10,6 +10,8 @@ use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -22,8 +24,18 @@ pub struct Log {
     /// None to be quiet.
     requests: Option<Lines>,
     troubles: Lines,
-    count: Cell<u64>,
+    count: RequestCount,
     exhaustion_said: Cell<bool>,
+}
+
+/// Counts requests, for one log or for those of several workers together.
+#[derive(Clone, Debug, Default)]
+pub struct RequestCount(Arc<AtomicU64>);
+
+impl RequestCount {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 impl Log {
@@ -35,19 +47,26 @@ impl Log {
         Log {
             requests: requests.map(Lines::new),
             troubles: Lines::new(troubles),
-            count: Cell::new(0),
+            count: RequestCount::default(),
             exhaustion_said: Cell::new(false),
         }
+    }
+
+    /// Numbers the requests together with those of the other logs that have this count.
+    #[must_use]
+    pub fn counting(mut self, count: RequestCount) -> Log {
+        self.count = count;
+        self
     }
 
     /// Notes a request, in the form of the book's server: `#{count} - {delay}ms: {message}`, the
     /// message with its control characters escaped, so that it stays one line and leaves the
     /// terminal alone.
     pub(super) fn request(&self, plan: &Plan) {
-        self.count.set(self.count.get() + 1);
         if let Some(lines) = &self.requests {
+            let number = self.count.next();
             lines.write(|line| {
-                let _ = write!(line, "#{} - {}ms: ", self.count.get(), plan.delay_ms);
+                let _ = write!(line, "#{number} - {}ms: ", plan.delay_ms);
                 for character in plan.message.chars() {
                     match character.is_control() {
                         true => line.extend(character.escape_default()),

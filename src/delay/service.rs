@@ -1,13 +1,12 @@
 //! The delayserver.
 
-use super::client::loopback;
 use super::gate::{Gate, Pass};
+use super::listen::BACKLOG;
 use super::log::Log;
 use super::plan::{Plan, plan};
 use crate::future::{Either, race};
 use crate::http::{Answer, Request, Server, ServerOptions};
-use crate::net::{Addresses, SocketAddr, Target, TcpListener, TcpSocket, TcpStream, resolve};
-use crate::signal::Signals;
+use crate::net::{TcpListener, TcpStream};
 use crate::time::{sleep, timeout};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -29,6 +28,19 @@ pub struct ServiceOptions {
     pub http: ServerOptions,
 }
 
+impl ServiceOptions {
+    /// The part of one worker of `count`: of the connections as many as of the others, but one at
+    /// least, for the kernel gives each worker some.
+    #[must_use]
+    pub fn share(&self, index: usize, count: usize) -> ServiceOptions {
+        let connections_max = match self.connections_max {
+            usize::MAX => usize::MAX,
+            bound => (bound / count + usize::from(index < bound % count)).max(1),
+        };
+        ServiceOptions { connections_max, ..self.clone() }
+    }
+}
+
 impl Default for ServiceOptions {
     /// No bound to delays and connections, and 10 s to drain.
     fn default() -> ServiceOptions {
@@ -41,95 +53,19 @@ impl Default for ServiceOptions {
     }
 }
 
-/// Connections that wait in a listener's queue.
-const BACKLOG: u32 = 4096;
-
-/// Listens at all addresses of `target`, such as those of IPv4 and IPv6, with one port: port 0
-/// picks one that is free at the first address.
-///
-/// # Errors
-/// Those of [`resolve`]; `AddrInUse` if the port is taken at one of the addresses; the last
-/// address's error if none can be listened at.
-pub async fn listen(target: impl Addresses) -> io::Result<Vec<TcpListener>> {
-    let addresses = addresses(target.target()?).await?;
-    for _ in 1..PORTS_TRIED_MAX {
-        match listen_at_all(&addresses) {
-            // The port that was picked at one address is taken at another: pick again.
-            Err(error) if is_taken(&error) && addresses.iter().all(|own| own.port() == 0) => {}
-            done => return done,
-        }
-    }
-    listen_at_all(&addresses)
-}
-
-/// Ports that are tried to find one that is free at all addresses.
-const PORTS_TRIED_MAX: u32 = 8;
-
-fn listen_at_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
-    let mut last = None;
-    let mut port = None;
-    for (index, &address) in addresses.iter().enumerate() {
-        // The same address twice in a row is the resolver's doing.
-        if addresses[..index].contains(&address) {
-            continue;
-        }
-        let mut address = address;
-        address.set_port(port.unwrap_or(address.port()));
-        match listen_at(address) {
-            Ok(listener) => {
-                port = Some(listener.local_addr()?.port());
-                listeners.push(listener);
-            }
-            // Somebody else would answer there in our name.
-            Err(error) if is_taken(&error) => return Err(error),
-            // Such as IPv6 where there is none.
-            Err(error) => last = Some(error),
-        }
-    }
-    match last {
-        Some(error) if listeners.is_empty() => Err(error),
-        _ => Ok(listeners),
-    }
-}
-
-fn is_taken(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse
-}
-
-/// The addresses of `target`. For localhost these are both loopback addresses, whatever the
-/// machine's table of hosts has of them (RFC 6761, section 6.3).
-async fn addresses(target: Target) -> io::Result<Vec<SocketAddr>> {
-    match target {
-        Target::Named(host, port) if host.eq_ignore_ascii_case("localhost") => {
-            Ok(loopback(port).into())
-        }
-        target => resolve(target).await,
-    }
-}
-
-fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuse_address(true)?;
-    // Accepted connections inherit it, so that none needs a call of its own (`tcp(7)`).
-    socket.set_nodelay(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Serves until one of `stop` comes. Then connections that are queued are taken, listeners and idle
-/// connections are closed, and requests under way get [`ServiceOptions::drain`] to be answered, or
-/// until the next signal.
+/// Serves until `stop` is done, such as waiting for a signal. Then connections that are queued are
+/// taken, listeners and idle connections are closed, and requests under way get
+/// [`ServiceOptions::drain`] to be answered, or until `stop`, called again, is done once more.
 ///
 /// What is under way after that ends with the runtime.
 ///
 /// # Errors
-/// If the signals can't be waited for.
+/// Those of `stop`.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     options: ServiceOptions,
     log: Log,
-    mut stop: Signals,
+    mut stop: impl AsyncFnMut() -> io::Result<()>,
 ) -> io::Result<()> {
     let gate = Gate::new(options.connections_max);
     let (delay_ms_max, drain) = (options.delay_ms_max, options.drain);
@@ -170,7 +106,7 @@ pub async fn serve(
             })
         })
         .collect();
-    stop.recv().await?;
+    stop().await?;
     gate.close();
     // First, so that the connections that come now are read without waiting to hear of bytes.
     server.drain();
@@ -189,7 +125,7 @@ pub async fn serve(
         }
         gate.is_empty().await;
     };
-    match race(timeout(drain, ending), stop.recv()).await {
+    match race(timeout(drain, ending), stop()).await {
         Either::First(Ok(())) => {}
         Either::First(Err(_)) | Either::Second(Ok(_)) => {
             log.trouble(&format!("stopped with {} connections open", gate.inside()));
@@ -244,6 +180,17 @@ async fn accept_queued(listener: &TcpListener) -> Option<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_share_the_bound_of_connections() {
+        let all = ServiceOptions { connections_max: 7, ..ServiceOptions::default() };
+        let shares = |count: usize| -> Vec<usize> {
+            (0..count).map(|index| all.share(index, count).connections_max).collect()
+        };
+        assert_eq!(shares(3), [3, 2, 2]);
+        assert_eq!(shares(8), [1; 8], "each takes one at least");
+        assert_eq!(ServiceOptions::default().share(1, 2).connections_max, usize::MAX);
+    }
 
     /// A connection's memory is this, a socket's source, and a few entries in tables.
     #[test]
