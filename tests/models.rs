@@ -52,7 +52,7 @@ fn every_client_that_is_there_has_a_row_for_each_work_and_a_bar_in_the_chart() {
     let (ended, rows, chart) = models(Path::new(BENCH), &directory);
     let (head, rows) = rows.split_first().unwrap();
     for work in ["at-once", "in-sequence"] {
-        for style in ["threads", "epoll", "callbacks", "coroutines", "async"] {
+        for style in ["threads", "epoll", "callbacks", "fibers", "coroutines", "async"] {
             let row = rows.iter().find(|row| row[0] == work && row[1] == style).unwrap();
             assert_eq!((row.len(), &row[row.len() - 1][..]), (head.len(), "-"), "{row:?}");
             let cell = |name: &str| {

@@ -70,12 +70,9 @@ pub(crate) fn run(models: &Models) -> Result<(), Failure> {
     let tracer = if models.brief { Err("it is brief".to_string()) } else { tracer() };
     let mut rows = Vec::new();
     for work in works(models.brief) {
-        for style in STYLES {
-            let client = Client { style, path: binaries.join(format!("client-{style}")) };
-            rows.push(client.row(&work, &address, runs, &tracer));
-        }
-        let of_work = || rows.iter().filter(|row: &&Row| row.work == work.name);
-        say(&rows::text(&work_text(&work), of_work()))?;
+        let of_work = measure(&work, binaries, &address, runs, &tracer);
+        say(&rows::text(&work_text(&work), &of_work))?;
+        rows.extend(of_work);
     }
     if let Err(why) = &tracer {
         say(&format!("System calls were not counted: {why}.\n"))?;
@@ -87,6 +84,37 @@ pub(crate) fn run(models: &Models) -> Result<(), Failure> {
         write(file, &picture::draw(&rows))?;
     }
     Ok(())
+}
+
+/// The rows of one work. The styles take turns, so that none has a better hour of the machine.
+fn measure(
+    work: &Work,
+    binaries: &Path,
+    address: &str,
+    runs: usize,
+    tracer: &Result<(), String>,
+) -> Vec<Row> {
+    let clients =
+        STYLES.map(|style| Client { style, path: binaries.join(format!("client-{style}")) });
+    let mut seen = STYLES.map(|_| Ok(Vec::new()));
+    for _ in 0..runs {
+        for (client, seen) in clients.iter().zip(&mut seen) {
+            let run = client.run(&Client::words(work, address, work.requests));
+            match (&mut *seen, run) {
+                (Ok(all), Ok(run)) => all.push(run),
+                (Ok(_), Err(why)) => *seen = Err(why),
+                (Err(_), _) => {}
+            }
+        }
+    }
+    let row = |(client, seen): (&Client, _)| Row {
+        work: work.name,
+        style: client.style,
+        requests: work.requests,
+        lines: client.lines(),
+        took: client.took(work, address, seen, tracer),
+    };
+    clients.iter().zip(seen).map(row).collect()
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
@@ -112,42 +140,28 @@ struct Client {
 }
 
 impl Client {
-    fn row(&self, work: &Work, address: &str, runs: usize, tracer: &Result<(), String>) -> Row {
-        let took = self.take(work, address, runs, tracer);
-        Row {
-            work: work.name,
-            style: self.style,
-            requests: work.requests,
-            lines: self.lines(),
-            took,
-        }
+    /// The command line for as many requests.
+    fn words(work: &Work, address: &str, requests: u64) -> Vec<String> {
+        let mut words = vec![address.to_string(), requests.to_string(), "--usage".into()];
+        words.extend(work.flags.iter().map(|flag| (*flag).to_string()));
+        words
     }
 
-    /// What the work took, or why it can't be done in this style.
-    fn take(
+    /// What was seen, with what is measured once; or why it can't be done in this style.
+    fn took(
         &self,
         work: &Work,
         address: &str,
-        runs: usize,
+        seen: Result<Vec<rows::Seen>, String>,
         tracer: &Result<(), String>,
     ) -> Result<Took, String> {
-        if !self.path.exists() {
-            return Err("it was not built".to_string());
-        }
-        let line = |requests: u64| {
-            let mut words = vec![address.to_string(), requests.to_string(), "--usage".into()];
-            words.extend(work.flags.iter().map(|flag| (*flag).to_string()));
-            words
-        };
-        let mut seen = Vec::new();
-        for _ in 0..runs {
-            seen.push(self.run(&line(work.requests))?);
-        }
-        let one = self.run(&line(1))?;
+        let seen = seen?;
+        let words = |requests| Client::words(work, address, requests);
+        let one = self.run(&words(1))?;
         let traced = match tracer {
             Ok(()) => {
                 let requests = work.requests.min(TRACED_MAX);
-                let (all, one) = (self.trace(&line(requests))?, self.trace(&line(1))?);
+                let (all, one) = (self.trace(&words(requests))?, self.trace(&words(1))?);
                 Some(Traced::new(&all, &one, requests))
             }
             Err(_) => None,
@@ -157,6 +171,9 @@ impl Client {
 
     /// Runs it once.
     fn run(&self, words: &[String]) -> Result<rows::Seen, String> {
+        if !self.path.exists() {
+            return Err("it was not built".to_string());
+        }
         let mut command = Command::new(&self.path);
         command.args(words).stdout(Stdio::null()).stderr(Stdio::piped());
         let start = Instant::now();

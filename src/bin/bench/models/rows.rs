@@ -152,7 +152,7 @@ impl Row {
 }
 
 /// The rows of one work, and under them the calls by name and what could not be done.
-pub(super) fn text<'a>(title: &str, rows: impl Iterator<Item = &'a Row>) -> String {
+pub(super) fn text(title: &str, rows: &[Row]) -> String {
     let (mut cells, mut notes) = (Vec::new(), String::new());
     for row in rows {
         let mut line = vec![row.style.to_string()];
