@@ -1,6 +1,7 @@
 //! What a request asks of the delayserver.
 
 use crate::http::{Answer, Method, Request, percent_decode};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A request that is to be answered with a message, later.
@@ -39,31 +40,41 @@ pub fn plan(request: &Request<'_>, delay_ms_max: u64) -> Result<Plan, Answer> {
             return Err(answer);
         }
     }
-    let parts = request.path().strip_prefix('/').and_then(|path| path.split_once('/'));
-    let Some((delay, message)) = parts.filter(|(_, message)| is_segment(message)) else {
+    let Some((delay_ms, message)) = delay_and_message(request.path()) else {
         return Err(Answer::refusal(404, SHAPE));
     };
-    if delay.is_empty() || !delay.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Answer::refusal(404, SHAPE));
-    }
-    // All digits: what does not fit is too long.
-    let delay_ms = delay.parse().unwrap_or(u64::MAX);
     if delay_ms > delay_ms_max {
         let reason = format!("the delay is longer than {delay_ms_max} ms");
         return Err(Answer::refusal(400, &reason));
     }
-    let Ok(message) = percent_decode(message) else {
-        return Err(Answer::refusal(400, "the message is not percent-encoded"));
-    };
-    match String::from_utf8(message.into_owned()) {
-        Ok(message) => Ok(Plan { delay_ms, message }),
-        Err(_) => Err(Answer::refusal(400, "the message is not UTF-8")),
+    match percent_decode(message) {
+        // As it was sent, and so text already.
+        Ok(Cow::Borrowed(_)) => Ok(Plan { delay_ms, message: message.to_string() }),
+        Ok(Cow::Owned(bytes)) => match String::from_utf8(bytes) {
+            Ok(message) => Ok(Plan { delay_ms, message }),
+            Err(_) => Err(Answer::refusal(400, "the message is not UTF-8")),
+        },
+        Err(_) => Err(Answer::refusal(400, "the message is not percent-encoded")),
     }
 }
 
-/// Whether `text` is one part of a path, and not an empty one.
-fn is_segment(text: &str) -> bool {
-    !text.is_empty() && !text.contains('/')
+/// The two parts of a path that has this shape; a delay that is too long for a number is as long as
+/// can be.
+fn delay_and_message(path: &str) -> Option<(u64, &str)> {
+    let [b'/', rest @ ..] = path.as_bytes() else { return None };
+    let mut delay_ms = 0u64;
+    let mut digits = 0;
+    while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
+        delay_ms = delay_ms.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+        digits += 1;
+    }
+    if digits == 0 || rest.get(digits) != Some(&b'/') {
+        return None;
+    }
+    let message = path.get(digits + 2..)?;
+    // One part of a path, and not an empty one.
+    (!message.is_empty() && !message.bytes().any(|byte| byte == b'/'))
+        .then_some((delay_ms, message))
 }
 
 #[cfg(test)]

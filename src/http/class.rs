@@ -117,6 +117,29 @@ pub(super) fn skip_value(bytes: &[u8], from: usize) -> usize {
     skip(bytes, bytes.len() - rest.len(), VALUE)
 }
 
+/// Where, at or after `from`, the first byte is that no registered name has; the end if there is
+/// none.
+#[inline]
+pub(super) fn skip_name(bytes: &[u8], from: usize) -> usize {
+    skip(bytes, from, NAME)
+}
+
+/// Where the first `byte` is; None if there is none.
+#[inline]
+pub(super) fn find(bytes: &[u8], byte: u8) -> Option<usize> {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let other = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        let marks = other.wrapping_sub(ONES) & !other & HIGHS;
+        if marks != 0 {
+            return Some(bytes.len() - rest.len() + first_marked(marks));
+        }
+        rest = after;
+    }
+    let place = rest.iter().position(|&other| other == byte)?;
+    Some(bytes.len() - rest.len() + place)
+}
+
 #[inline]
 fn skip(bytes: &[u8], mut from: usize, classes: u8) -> usize {
     while let Some(&byte) = bytes.get(from) {
@@ -143,7 +166,7 @@ fn first_marked(marks: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{TARGET, VALUE, is, skip_target, skip_value};
+    use super::{TARGET, VALUE, find, is, skip_target, skip_value};
 
     #[test]
     fn eight_bytes_at_a_time_stop_where_the_table_stops() {
@@ -155,6 +178,20 @@ mod tests {
                     let stop = |classes| if is(byte, classes) { 20 } else { place };
                     assert_eq!(skip_target(&bytes, 0), stop(TARGET), "{byte} at {place}");
                     assert_eq!(skip_value(&bytes, 0), stop(VALUE), "{byte} at {place}");
+                }
+            }
+        }
+    }
+    #[test]
+    fn a_byte_is_found_where_it_first_stands() {
+        for byte in 0..=255u8 {
+            for filler in [byte ^ 1, byte.wrapping_sub(1), byte.wrapping_add(1), byte ^ 0x80] {
+                for place in 0..20 {
+                    let mut bytes = [filler; 20];
+                    assert_eq!(find(&bytes, byte), None);
+                    bytes[place] = byte;
+                    bytes[19] = byte;
+                    assert_eq!(find(&bytes, byte), Some(place), "{byte} in {filler}");
                 }
             }
         }

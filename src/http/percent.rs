@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use super::class::{SEGMENT, is};
+use super::class::{SEGMENT, find, is};
 
 /// A `%` that two hexadecimal digits do not follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ impl Error for PercentError {}
 /// ```
 pub fn percent_decode(text: &str) -> Result<Cow<'_, [u8]>, PercentError> {
     let bytes = text.as_bytes();
-    let Some(first) = bytes.iter().position(|&byte| byte == b'%') else {
+    let Some(first) = find(bytes, b'%') else {
         return Ok(Cow::Borrowed(bytes));
     };
     let (plain, mut rest) = bytes.split_at(first);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::class::{NAME, TARGET, all_are, is};
+use super::class::{NAME, TARGET, all_are, find, is};
 use super::message::Method;
 
 /// The four forms of a request target (RFC 9112, section 3.2).
@@ -150,6 +150,6 @@ fn is_scheme(scheme: &[u8]) -> bool {
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
     // By bytes, as a search for a `char` is made for long texts.
-    let Some(mark) = text.bytes().position(|byte| byte == b'?') else { return (text, None) };
+    let Some(mark) = find(text.as_bytes(), b'?') else { return (text, None) };
     (text.get(..mark).unwrap_or_default(), text.get(mark + 1..))
 }
