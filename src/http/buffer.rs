@@ -1,121 +1,93 @@
-//! Read buffers that are held only while there is something in them.
+//! What was received and not yet used, in a buffer that is held only while there is something in it.
 
-use std::cell::RefCell;
+use crate::io::{BufferPool, PooledBuffer};
 use std::mem;
 
-/// Bytes of a pooled buffer: a head of the largest size and some of a body behind it.
+/// Bytes of a buffer: a head of the largest size and some of a body behind it.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024 + 4 * 1024;
-
-/// Buffers that nobody holds, to be used again.
-///
-/// A server with thousands of waiting connections needs only as many as have unread bytes at one
-/// moment. A buffer is zeroed once, when it is made.
-pub struct BufferPool {
-    free: RefCell<Vec<Box<[u8]>>>,
-    free_max: usize,
-}
-
-impl BufferPool {
-    /// A pool that keeps at most `free_max` unused buffers of 20 KiB.
-    #[must_use]
-    pub fn new(free_max: usize) -> BufferPool {
-        BufferPool { free: RefCell::new(Vec::new()), free_max }
-    }
-
-    fn take(&self) -> Box<[u8]> {
-        let free = self.free.borrow_mut().pop();
-        free.unwrap_or_else(|| vec![0; BUFFER_BYTES].into())
-    }
-
-    fn give_back(&self, buffer: Box<[u8]>) {
-        let mut free = self.free.borrow_mut();
-        if buffer.len() == BUFFER_BYTES && free.len() < self.free_max {
-            free.push(buffer);
-        }
-    }
-}
-
-impl std::fmt::Debug for BufferPool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BufferPool").field("free", &self.free.borrow().len()).finish()
-    }
-}
 
 /// What was received and not yet used.
 ///
 /// ```text
-///   0        start             end            capacity
+///   0        start             len            capacity
 ///   | used   | unread          | room         |
 /// ```
-#[derive(Debug)]
-pub(super) struct Input<'p> {
-    pool: &'p BufferPool,
-    /// Empty (and then without an allocation), from the pool, or just as large as what is unread.
-    bytes: Box<[u8]>,
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    buffer: Option<PooledBuffer>,
     start: usize,
-    end: usize,
+    /// What is unread while there is no buffer.
+    kept: Box<[u8]>,
 }
 
-impl<'p> Input<'p> {
-    pub(super) fn new(pool: &'p BufferPool) -> Input<'p> {
-        Input { pool, bytes: Box::default(), start: 0, end: 0 }
-    }
-
+impl Input {
+    #[inline]
     pub(super) fn unread(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        match &self.buffer {
+            Some(buffer) => &buffer[self.start..],
+            None => &self.kept,
+        }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.unread().is_empty()
     }
 
     /// Marks the first `count` unread bytes as used.
+    #[inline]
     pub(super) fn consume(&mut self, count: usize) {
-        self.start += count;
-        debug_assert!(self.start <= self.end, "only what was received is used");
+        match &self.buffer {
+            Some(buffer) => {
+                self.start += count;
+                debug_assert!(self.start <= buffer.len(), "only what was received is used");
+            }
+            None => self.kept = self.kept[count..].into(),
+        }
     }
 
     /// Drops the unread bytes from `from` on that a body was read into and decoded from.
     pub(super) fn cut_out(&mut self, from: usize, count: usize) {
-        let (from, end) = (self.start + from, self.end);
-        self.bytes.copy_within(from + count..end, from);
-        self.end -= count;
-    }
-
-    /// Where to read to: all of the buffer that holds nothing, which may be none.
-    pub(super) fn room(&mut self) -> &mut [u8] {
-        if self.bytes.len() != BUFFER_BYTES {
-            let mut buffer = self.pool.take();
-            let unread = self.end - self.start;
-            buffer[..unread].copy_from_slice(&self.bytes[self.start..self.end]);
-            (self.bytes, self.start, self.end) = (buffer, 0, unread);
-        } else if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+        match &mut self.buffer {
+            Some(buffer) => {
+                let from = self.start + from;
+                buffer.drain(from..from + count);
+            }
+            None => {
+                let mut kept = mem::take(&mut self.kept).into_vec();
+                kept.drain(from..from + count);
+                self.kept = kept.into();
+            }
         }
-        &mut self.bytes[self.end..]
     }
 
-    /// Says that `count` bytes were read to the room.
-    pub(super) fn filled(&mut self, count: usize) {
-        self.end += count;
-        debug_assert!(self.end <= self.bytes.len(), "a read fits its buffer");
+    /// Where to read to: a buffer's spare capacity.
+    #[inline]
+    pub(super) fn room(&mut self, pool: &BufferPool) -> &mut Vec<u8> {
+        let buffer = self.buffer.get_or_insert_with(|| {
+            let mut buffer = pool.take();
+            if !self.kept.is_empty() {
+                buffer.extend_from_slice(&mem::take(&mut self.kept));
+            }
+            buffer
+        });
+        if self.start > 0 {
+            buffer.drain(..self.start);
+            self.start = 0;
+        }
+        buffer
     }
 
-    /// Gives the pool's buffer back for the time of a wait; unread bytes are kept in just the room
-    /// that they take.
+    /// Gives the buffer back for the time of a wait; unread bytes are kept in just the room that
+    /// they take.
+    #[inline]
     pub(super) fn release(&mut self) {
-        if self.bytes.len() == BUFFER_BYTES {
-            let unread: Box<[u8]> = self.unread().into();
-            (self.start, self.end) = (0, unread.len());
-            self.pool.give_back(mem::replace(&mut self.bytes, unread));
+        if let Some(buffer) = self.buffer.take() {
+            if buffer.len() > self.start {
+                self.kept = buffer[self.start..].into();
+            }
+            self.start = 0;
         }
-    }
-}
-
-impl Drop for Input<'_> {
-    fn drop(&mut self) {
-        self.pool.give_back(mem::take(&mut self.bytes));
     }
 }
 
@@ -125,20 +97,24 @@ mod tests {
 
     #[test]
     fn unread_bytes_survive_a_release_and_the_buffer_is_used_again() {
-        let pool = BufferPool::new(1);
-        let mut input = Input::new(&pool);
-        input.room()[..5].copy_from_slice(b"hello");
-        input.filled(5);
+        let pool = BufferPool::new(BUFFER_BYTES, 1);
+        let mut input = Input::default();
+        input.room(&pool).extend_from_slice(b"hello");
         input.consume(2);
         input.release();
-        assert_eq!((input.unread(), input.bytes.len()), (&b"llo"[..], 3));
-        assert_eq!(pool.free.borrow().len(), 1);
-        assert_eq!(input.room().len(), BUFFER_BYTES - 3);
-        assert_eq!(pool.free.borrow().len(), 0);
-        assert_eq!(input.unread(), b"llo");
+        assert_eq!((input.unread(), input.kept.len()), (&b"llo"[..], 3));
+        assert_eq!(pool.unused(), 1);
+        assert_eq!(input.room(&pool).len(), 3);
+        assert_eq!((input.unread(), pool.unused()), (&b"llo"[..], 0));
         input.cut_out(1, 1);
         assert_eq!(input.unread(), b"lo");
-        drop(input);
-        assert_eq!(pool.free.borrow().len(), 1);
+        input.room(&pool).extend_from_slice(b"st");
+        input.release();
+        input.cut_out(1, 2);
+        assert_eq!(input.unread(), b"lt");
+        input.consume(1);
+        assert_eq!(input.unread(), b"t");
+        input.consume(1);
+        assert!(input.is_empty());
     }
 }

@@ -45,6 +45,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answer;
 mod body;
 mod buffer;
 mod class;
@@ -63,12 +64,13 @@ mod status;
 mod target;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod write;
 
+pub use answer::Answer;
 pub use body::{
     BodyDecoder, CHUNK_SIZE_DIGITS_MAX, Decoded, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX,
 };
-pub use buffer::BufferPool;
 pub use client::{Client, Reply, get};
 pub use error::{ParseError, WriteError};
 pub use head::Headers;
@@ -76,7 +78,7 @@ pub use message::{Connection, Framing, Limits, Method, Version};
 pub use percent::{PercentError, percent_decode, percent_encode};
 pub use request::{LEADING_EMPTY_LINES_MAX, Request, RequestParser};
 pub use response::{RequestKind, Response, ResponseParser};
-pub use server::{Answer, Server, ServerOptions};
+pub use server::{Server, ServerOptions};
 pub use status::reason_phrase;
 pub use target::TargetForm;
 pub use write::{

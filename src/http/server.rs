@@ -1,11 +1,12 @@
 //! A server's side of a connection.
 
-use super::buffer::{BUFFER_BYTES, BufferPool};
+use super::buffer::BUFFER_BYTES;
 use super::drain::Drain;
-use super::exchange::{Exchange, OUTPUT_BYTES_MAX};
-use super::{Limits, Request, reason_phrase};
+use super::exchange::Exchange;
+use super::wire::Shared;
+use super::{Answer, Limits, Request};
+use crate::io::BufferPool;
 use crate::net::TcpStream;
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Bytes of a request's body.
     pub body_bytes_max: u64,
-    /// How long a connection may be idle between requests. Then it is closed.
+    /// How long a connection may be idle between requests. Then it is closed, at most a quarter of
+    /// that time later.
     pub idle_timeout: Duration,
     /// How long a request may take from its first byte to its last. Then it is answered 408.
     pub header_timeout: Duration,
@@ -35,35 +37,6 @@ impl Default for ServerOptions {
             header_timeout: Duration::from_secs(10),
             send_timeout: Duration::from_secs(30),
         }
-    }
-}
-
-/// What a request is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code, 200 to 599.
-    pub status: u16,
-    /// Headers beside `Content-Length` and `Connection`, which the server writes. A `Content-Type`
-    /// here takes the place of plain text. What HTTP can't say is answered with 500 instead.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body, plain text.
-    pub body: Vec<u8>,
-    /// Whether the connection is closed after this.
-    pub close: bool,
-}
-
-impl Answer {
-    /// 200 with this text.
-    #[must_use]
-    pub fn text(body: Vec<u8>) -> Answer {
-        Answer { status: 200, headers: Vec::new(), body, close: false }
-    }
-
-    /// A status that refuses, with a reason of one line.
-    #[must_use]
-    pub fn refusal(status: u16, reason: &str) -> Answer {
-        let body = format!("{} {}: {reason}\n", status, reason_phrase(status)).into_bytes();
-        Answer { status, headers: Vec::new(), body, close: false }
     }
 }
 
@@ -96,14 +69,10 @@ impl Answer {
 /// ```
 pub struct Server<H> {
     pub(super) handler: H,
-    pub(super) options: ServerOptions,
-    pub(super) buffers: BufferPool,
-    pub(super) drain: Drain,
-    /// An empty one with room, for the connection that writes next.
-    pub(super) spare_output: Cell<Vec<u8>>,
+    pub(super) shared: Shared,
 }
 
-/// Unused read buffers that a server keeps.
+/// Unused buffers that a server keeps, for what comes and for what goes.
 const FREE_BUFFERS_MAX: usize = 64;
 
 /// Bytes of a head at most, whatever the options say: a buffer has to hold it, and some of a body.
@@ -119,9 +88,8 @@ where
     pub fn new(mut options: ServerOptions, handler: H) -> Server<H> {
         let head_bytes_max = &mut options.limits.head_bytes_max;
         *head_bytes_max = HEAD_BYTES_MAX.min(*head_bytes_max);
-        let buffers = BufferPool::new(FREE_BUFFERS_MAX);
-        let spare_output = Cell::new(Vec::new());
-        Server { handler, options, buffers, drain: Drain::new(), spare_output }
+        let buffers = BufferPool::new(BUFFER_BYTES, FREE_BUFFERS_MAX);
+        Server { handler, shared: Shared { options, buffers, drain: Drain::new() } }
     }
 
     /// Serves one connection to its end: that the client closes it, that it is idle too long, that
@@ -132,32 +100,21 @@ where
     /// # Errors
     /// Those of the stream; `TimedOut` if the client takes no answer.
     pub fn serve(&self, stream: TcpStream) -> impl Future<Output = io::Result<()>> {
-        let mut exchange = Exchange::new(self, stream);
-        async move { exchange.run().await }
+        Exchange::new(self, stream).run()
     }
 
     /// Ends connections that are idle, now, and the others after the requests that they are at.
     pub fn drain(&self) {
-        self.drain.start();
-    }
-}
-
-impl<H> Server<H> {
-    /// Takes back a buffer for answers, unless it has grown beyond use.
-    pub(super) fn keep_output(&self, output: Vec<u8>) {
-        debug_assert!(output.is_empty(), "what is written is sent before a wait");
-        if (1..=2 * OUTPUT_BYTES_MAX).contains(&output.capacity()) {
-            self.spare_output.set(output);
-        }
+        self.shared.drain.start();
     }
 }
 
 impl<H> std::fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("options", &self.options)
-            .field("buffers", &self.buffers)
-            .field("drain", &self.drain)
+            .field("options", &self.shared.options)
+            .field("buffers", &self.shared.buffers)
+            .field("drain", &self.shared.drain)
             .finish_non_exhaustive()
     }
 }
