@@ -62,7 +62,7 @@ impl Log {
     /// Notes a request, in the form of the book's server: `#{count} - {delay}ms: {message}`, the
     /// message with its control characters escaped, so that it stays one line and leaves the
     /// terminal alone.
-    pub(super) fn request(&self, plan: &Plan) {
+    pub(super) fn request(&self, plan: &Plan<'_>) {
         if let Some(lines) = &self.requests {
             let number = self.count.next();
             lines.write(|line| {

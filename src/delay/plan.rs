@@ -1,19 +1,28 @@
 //! What a request asks of the delayserver.
 
-use crate::http::{Answer, Method, Request, percent_decode};
+use crate::http::{Answer, Method, Request, find, percent_decode};
 use std::borrow::Cow;
 use std::time::Duration;
 
 /// A request that is to be answered with a message, later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct Plan<'r> {
     /// Milliseconds to wait.
     pub delay_ms: u64,
-    /// What to answer.
-    pub message: String,
+    /// What to answer, as the request has it if nothing there was to be decoded.
+    pub message: Cow<'r, str>,
 }
 
-impl Plan {
+impl Plan<'_> {
+    /// The answer, once the time is over, in the memory of `body`.
+    #[inline]
+    #[must_use]
+    pub fn answer(&self, mut body: Vec<u8>) -> Answer {
+        body.clear();
+        body.extend_from_slice(self.message.as_bytes());
+        Answer::text(body)
+    }
+
     /// How long to wait.
     #[must_use]
     pub fn delay(&self) -> Duration {
@@ -30,7 +39,7 @@ const SHAPE: &str = "requests look like GET /{delay in ms}/{message}";
 /// The answer that refuses it: 501 for methods that HTTP does not know, 405 for those other than
 /// GET and HEAD, 404 for paths of another shape, 400 for a message that is not percent-encoded
 /// UTF-8 and for a delay that is too long.
-pub fn plan(request: &Request<'_>, delay_ms_max: u64) -> Result<Plan, Answer> {
+pub fn plan<'r>(request: &Request<'r>, delay_ms_max: u64) -> Result<Plan<'r>, Answer> {
     match request.method {
         Method::Get | Method::Head => {}
         Method::Other(_) => return Err(Answer::refusal(501, "the method is not known")),
@@ -49,9 +58,9 @@ pub fn plan(request: &Request<'_>, delay_ms_max: u64) -> Result<Plan, Answer> {
     }
     match percent_decode(message) {
         // As it was sent, and so text already.
-        Ok(Cow::Borrowed(_)) => Ok(Plan { delay_ms, message: message.to_string() }),
+        Ok(Cow::Borrowed(_)) => Ok(Plan { delay_ms, message: message.into() }),
         Ok(Cow::Owned(bytes)) => match String::from_utf8(bytes) {
-            Ok(message) => Ok(Plan { delay_ms, message }),
+            Ok(message) => Ok(Plan { delay_ms, message: message.into() }),
             Err(_) => Err(Answer::refusal(400, "the message is not UTF-8")),
         },
         Err(_) => Err(Answer::refusal(400, "the message is not percent-encoded")),
@@ -73,8 +82,8 @@ fn delay_and_message(path: &str) -> Option<(u64, &str)> {
     }
     let message = path.get(digits + 2..)?;
     // One part of a path, and not an empty one.
-    (!message.is_empty() && !message.bytes().any(|byte| byte == b'/'))
-        .then_some((delay_ms, message))
+    let is_segment = !message.is_empty() && find(message.as_bytes(), b'/').is_none();
+    is_segment.then_some((delay_ms, message))
 }
 
 #[cfg(test)]
@@ -82,16 +91,17 @@ mod tests {
     use super::*;
     use crate::http::{Limits, RequestParser};
 
-    fn plan_of(line: &str) -> Result<Plan, u16> {
+    fn plan_of(line: &str) -> Result<(u64, String), u16> {
         let bytes = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
         let mut parser = RequestParser::new();
         let request = parser.parse(bytes.as_bytes(), &Limits::default()).unwrap().unwrap();
-        plan(&request, 1000).map_err(|answer| answer.status)
+        let planned = plan(&request, 1000).map_err(|answer| answer.status);
+        planned.map(|plan| (plan.delay_ms, plan.message.into_owned()))
     }
 
     #[test]
     fn a_request_names_a_delay_and_a_message() {
-        let message = |delay_ms, message: &str| Ok(Plan { delay_ms, message: message.into() });
+        let message = |delay_ms, message: &str| Ok((delay_ms, message.to_string()));
         assert_eq!(plan_of("GET /250/hello"), message(250, "hello"));
         assert_eq!(plan_of("HEAD /0/a%20b%2Fc?x=/y"), message(0, "a b/c"));
         assert_eq!(plan_of("GET /1000/%C3%A4"), message(1000, "\u{e4}"));

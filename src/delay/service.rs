@@ -71,12 +71,12 @@ pub async fn serve(
     let (delay_ms_max, drain) = (options.delay_ms_max, options.drain);
     let log = Rc::new(log);
     let handler_log = Rc::clone(&log);
-    let server = Rc::new(Server::new(options.http, move |request: &Request<'_>, _body| {
+    let server = Rc::new(Server::new(options.http, move |request: &Request<'_>, body| {
         let planned = plan(request, delay_ms_max);
         if let Ok(plan) = &planned {
             handler_log.request(plan);
         }
-        answer(planned)
+        answer(planned, body)
     }));
     let serving = Rc::clone(&server);
     let serve_one = Rc::new(move |(stream, pass): (TcpStream, Pass)| {
@@ -136,16 +136,21 @@ pub async fn serve(
     Ok(())
 }
 
-/// The message, after its delay.
-async fn answer(planned: Result<Plan, Answer>) -> Answer {
-    match planned {
-        Ok(plan) => {
-            if plan.delay_ms > 0 {
-                sleep(plan.delay()).await;
-            }
-            Answer::text(plan.message.into_bytes())
+/// The message, after its delay, or the refusal. `body` is that of the request, in whose place
+/// comes the answer's.
+fn answer(
+    planned: Result<Plan<'_>, Answer>,
+    body: Vec<u8>,
+) -> impl Future<Output = Answer> + use<> {
+    let (delay_ms, answer) = match planned {
+        Ok(plan) => (plan.delay_ms, plan.answer(body)),
+        Err(refusal) => (0, refusal),
+    };
+    async move {
+        if delay_ms > 0 {
+            sleep(Duration::from_millis(delay_ms)).await;
         }
-        Err(refusal) => refusal,
+        answer
     }
 }
 
@@ -198,7 +203,7 @@ mod tests {
         let bytes = crate::run(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let handler = |request: &Request<'_>, _| answer(plan(request, 1));
+            let handler = |request: &Request<'_>, body| answer(plan(request, 1), body);
             let server = Server::new(ServerOptions::default(), handler);
             size_of_val(&server.serve(stream))
         });

@@ -126,18 +126,27 @@ pub(super) fn skip_name(bytes: &[u8], from: usize) -> usize {
 
 /// Where the first `byte` is; None if there is none.
 #[inline]
-pub(super) fn find(bytes: &[u8], byte: u8) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], byte: u8) -> Option<usize> {
+    let mark = |word: &[u8; 8]| {
+        let other = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        other.wrapping_sub(ONES) & !other & HIGHS
+    };
     let mut rest = bytes;
     while let Some((word, after)) = rest.split_first_chunk() {
-        let other = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
-        let marks = other.wrapping_sub(ONES) & !other & HIGHS;
+        let marks = mark(word);
         if marks != 0 {
             return Some(bytes.len() - rest.len() + first_marked(marks));
         }
         rest = after;
     }
-    let place = rest.iter().position(|&other| other == byte)?;
-    Some(bytes.len() - rest.len() + place)
+    match bytes.last_chunk() {
+        // Looks again at some bytes, among which there is none.
+        Some(word) => match mark(word) {
+            0 => None,
+            marks => Some(bytes.len() - word.len() + first_marked(marks)),
+        },
+        None => rest.iter().position(|&other| other == byte),
+    }
 }
 
 #[inline]
@@ -186,11 +195,11 @@ mod tests {
     fn a_byte_is_found_where_it_first_stands() {
         for byte in 0..=255u8 {
             for filler in [byte ^ 1, byte.wrapping_sub(1), byte.wrapping_add(1), byte ^ 0x80] {
-                for place in 0..20 {
-                    let mut bytes = [filler; 20];
+                for (length, place) in (0..20).flat_map(|end| (0..end).map(move |at| (end, at))) {
+                    let mut bytes = vec![filler; length];
                     assert_eq!(find(&bytes, byte), None);
+                    bytes[length - 1] = byte;
                     bytes[place] = byte;
-                    bytes[19] = byte;
                     assert_eq!(find(&bytes, byte), Some(place), "{byte} in {filler}");
                 }
             }

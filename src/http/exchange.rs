@@ -105,7 +105,7 @@ where
                     return self.wire.poll_gone(cx).map(|()| Ok(Apart::Over));
                 };
                 answering.set(None);
-                if self.write_answer(&answer) == Connection::Close {
+                if self.write_answer(answer) == Connection::Close {
                     return Poll::Ready(Ok(Apart::Last));
                 }
             }
@@ -135,7 +135,7 @@ where
             Ok(_) => return Apart::InParts,
             Err(error) => return Apart::Refused(error),
         };
-        answering.set(Some((self.server.handler)(&request, Vec::new())));
+        answering.set(Some((self.server.handler)(&request, self.server.shared.take_body())));
         self.manner = Manner::of(&request);
         let bytes = request.head_bytes;
         self.wire.input.consume(bytes);
@@ -177,11 +177,12 @@ where
 
     /// Writes an answer, and says whether the connection persists.
     #[inline]
-    fn write_answer(&mut self, answer: &Answer) -> Connection {
+    fn write_answer(&mut self, answer: Answer) -> Connection {
         if answer.close || self.server.shared.drain.is_started() {
             self.manner.connection = Connection::Close;
         }
         answer.write(self.wire.output(), self.manner);
+        self.server.shared.keep_body(answer.body);
         self.manner.connection
     }
 
@@ -189,6 +190,6 @@ where
     fn write_refusal(&mut self, status: u16, reason: &str) {
         self.manner.head = self.wire.input.unread().starts_with(b"HEAD ");
         self.manner.connection = Connection::Close;
-        self.write_answer(&Answer::refusal(status, reason));
+        self.write_answer(Answer::refusal(status, reason));
     }
 }

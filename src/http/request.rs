@@ -303,9 +303,11 @@ fn common_request<'a>(head: &'a [u8], limits: &Limits) -> Option<Request<'a>> {
     let (facts, lines_end) = common_lines(head, lines_start, limits.headers_max)?;
     let (host_start, host_end) = facts.host?;
     let framing = facts.framing().unwrap_or_default();
+    // All of the line, as what begins at a buffer's start is looked at many bytes at a time.
+    let line = std::str::from_utf8(head.get(..lines_start)?).ok()?;
     Some(Request {
         method: Method::Get,
-        target: std::str::from_utf8(head.get(target_start..target_end)?).ok()?,
+        target: line.get(target_start..target_end)?,
         version: Version::Http11,
         framing,
         keep_alive: facts.keeps_alive(Version::Http11),

@@ -1,11 +1,9 @@
 //! A server's side of a connection.
 
 use super::buffer::BUFFER_BYTES;
-use super::drain::Drain;
 use super::exchange::Exchange;
 use super::wire::Shared;
 use super::{Answer, Limits, Request};
-use crate::io::BufferPool;
 use crate::net::TcpStream;
 use std::future::Future;
 use std::io;
@@ -72,9 +70,6 @@ pub struct Server<H> {
     pub(super) shared: Shared,
 }
 
-/// Unused buffers that a server keeps, for what comes and for what goes.
-const FREE_BUFFERS_MAX: usize = 64;
-
 /// Bytes of a head at most, whatever the options say: a buffer has to hold it, and some of a body.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const _: () = assert!(HEAD_BYTES_MAX < BUFFER_BYTES, "a body is read behind its head");
@@ -85,11 +80,13 @@ where
     F: Future<Output = Answer>,
 {
     /// A server over `handler`, which is given each request and its body.
+    ///
+    /// An empty body may have room, left of one that was sent before: an answer that is written to
+    /// it costs no allocation.
     pub fn new(mut options: ServerOptions, handler: H) -> Server<H> {
         let head_bytes_max = &mut options.limits.head_bytes_max;
         *head_bytes_max = HEAD_BYTES_MAX.min(*head_bytes_max);
-        let buffers = BufferPool::new(BUFFER_BYTES, FREE_BUFFERS_MAX);
-        Server { handler, shared: Shared { options, buffers, drain: Drain::new() } }
+        Server { handler, shared: Shared::new(options) }
     }
 
     /// Serves one connection to its end: that the client closes it, that it is idle too long, that
@@ -111,10 +108,6 @@ where
 
 impl<H> std::fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
-            .field("options", &self.shared.options)
-            .field("buffers", &self.shared.buffers)
-            .field("drain", &self.shared.drain)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("shared", &self.shared).finish_non_exhaustive()
     }
 }

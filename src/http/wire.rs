@@ -2,14 +2,16 @@
 //!
 //! A server holds one of these for each connection, so it is kept small: what waits holds no buffer.
 
-use super::buffer::Input;
+use super::buffer::{BUFFER_BYTES, Input};
 use super::drain::{Drain, Ticket};
 use super::exchange::Apart;
 use super::server::ServerOptions;
 use super::{BodyDecoder, CONTINUE, Framing, ParseError, Request};
-use crate::io::{AsyncRead, AsyncWrite, BufferPool, PooledBuffer};
+use crate::io::{AsyncRead, AsyncWrite, BufferPool};
 use crate::net::{Shutdown, TcpStream};
 use crate::time::{Instant, Sleep, sleep};
+use std::cell::Cell;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -27,15 +29,65 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// How long that is done.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Unused buffers that a server keeps.
+const FREE_BUFFERS_MAX: usize = 64;
+
+/// Bytes of a body whose memory is used again: what is small comes often.
+const SPARE_BODY_BYTES_MAX: usize = 1024;
+
 /// The idle time is counted in so many parts, so that a request sets no timer and reads no clock.
 const IDLE_PARTS: u8 = 4;
 
 /// What the connections of a server share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: ServerOptions,
     pub(super) buffers: BufferPool,
     pub(super) drain: Drain,
+    /// An empty one with room, for the connection that writes next.
+    spare_output: Cell<Vec<u8>>,
+    /// The same, for the body that comes or is answered next.
+    spare_body: Cell<Vec<u8>>,
+}
+
+impl Shared {
+    pub(super) fn new(options: ServerOptions) -> Shared {
+        let buffers = BufferPool::new(BUFFER_BYTES, FREE_BUFFERS_MAX);
+        let (spare_output, spare_body) = (Cell::default(), Cell::default());
+        Shared { options, buffers, drain: Drain::new(), spare_output, spare_body }
+    }
+
+    /// An empty body, with room if there is one to be used again.
+    #[inline]
+    pub(super) fn take_body(&self) -> Vec<u8> {
+        self.spare_body.take()
+    }
+
+    /// Takes a body to be used again, unless that would hold much.
+    #[inline]
+    pub(super) fn keep_body(&self, mut body: Vec<u8>) {
+        if (1..=SPARE_BODY_BYTES_MAX).contains(&body.capacity()) {
+            body.clear();
+            self.spare_body.set(body);
+        }
+    }
+
+    #[inline]
+    fn keep_output(&self, mut output: Vec<u8>) {
+        if output.capacity() <= 2 * OUTPUT_BYTES_MAX {
+            output.clear();
+            self.spare_output.set(output);
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("options", &self.options)
+            .field("buffers", &self.buffers)
+            .field("drain", &self.drain)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The head of a request that may have a body.
@@ -57,8 +109,8 @@ pub(super) struct Wire<'s> {
     shared: &'s Shared,
     stream: TcpStream,
     pub(super) input: Input,
-    /// Responses that are not sent yet, if there are any.
-    output: Option<PooledBuffer>,
+    /// Responses that are not sent yet.
+    output: Vec<u8>,
     ticket: Ticket<'s>,
     /// The end of the current part of the idle time; it goes on through requests.
     idle: Option<Sleep>,
@@ -71,7 +123,7 @@ pub(super) struct Wire<'s> {
 impl<'s> Wire<'s> {
     pub(super) fn new(shared: &'s Shared, stream: TcpStream) -> Wire<'s> {
         let (input, ticket) = (Input::default(), shared.drain.ticket());
-        let (output, idle) = (None, None);
+        let (output, idle) = (Vec::new(), None);
         Wire { shared, stream, input, output, ticket, idle, idle_parts: 0, waits: false }
     }
 
@@ -96,18 +148,18 @@ impl<'s> Wire<'s> {
 
     /// Waits until no byte has come for the idle timeout, or up to a part of it longer.
     fn poll_idle_too_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let part = self.shared.options.idle_timeout / u32::from(IDLE_PARTS);
+        let part = || self.shared.options.idle_timeout / u32::from(IDLE_PARTS);
         let idle = self.idle.get_or_insert_with(|| {
             self.idle_parts = 1;
-            sleep(part)
+            sleep(part())
         });
         loop {
             ready!(Pin::new(&mut *idle).poll(cx));
-            if self.idle_parts > IDLE_PARTS - 1 {
+            if self.idle_parts >= IDLE_PARTS {
                 return Poll::Ready(());
             }
             self.idle_parts += 1;
-            idle.reset(Instant::now() + part);
+            idle.reset(Instant::now() + part());
         }
     }
 
@@ -136,39 +188,45 @@ impl<'s> Wire<'s> {
     /// Where responses are written to, to be sent together.
     #[inline]
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
-        self.output.get_or_insert_with(|| self.shared.buffers.take())
+        if self.output.capacity() == 0 {
+            self.output = self.shared.spare_output.take();
+        }
+        &mut self.output
     }
 
     #[inline]
     pub(super) fn output_bytes(&self) -> usize {
-        self.output.as_ref().map_or(0, |output| output.len())
+        self.output.len()
     }
 
     /// Sends what is written, and says whether the kernel took all of it at once; the rest is left
     /// to [`flush`](Wire::flush), which has patience.
     #[inline]
     pub(super) fn try_flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let Some(output) = &mut self.output else { return Ok(true) };
-        let Poll::Ready(sent) = self.stream.poll_write(cx, output) else { return Ok(false) };
+        if self.output.is_empty() {
+            return Ok(true);
+        }
+        let Poll::Ready(sent) = self.stream.poll_write(cx, &self.output) else { return Ok(false) };
         let sent = sent?;
-        if sent < output.len() {
-            output.drain(..sent);
+        if sent < self.output.len() {
+            self.output.drain(..sent);
             return Ok(false);
         }
-        self.output = None;
+        self.shared.keep_output(mem::take(&mut self.output));
         Ok(true)
     }
 
     /// Sends what is written.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
-        let Some(output) = &self.output else { return Ok(()) };
         let mut sent = 0;
-        while sent < output.len() {
+        while sent < self.output.len() {
             let time = self.shared.options.send_timeout;
-            let sending = |cx: &mut Context<'_>| self.stream.poll_write(cx, &output[sent..]);
+            let sending = |cx: &mut Context<'_>| self.stream.poll_write(cx, &self.output[sent..]);
             sent += within(&mut None, time, sending).await.ok_or(io::ErrorKind::TimedOut)??;
         }
-        self.output = None;
+        if sent > 0 {
+            self.shared.keep_output(mem::take(&mut self.output));
+        }
         Ok(())
     }
 
@@ -186,7 +244,7 @@ impl<'s> Wire<'s> {
         head: Head,
         patience: &mut Option<Sleep>,
     ) -> io::Result<Result<Vec<u8>, Apart>> {
-        let mut body = Vec::new();
+        let mut body = self.shared.take_body();
         let body_bytes_max = self.shared.options.body_bytes_max;
         let mut decoder = match BodyDecoder::new(head.framing, body_bytes_max) {
             Ok(decoder) => decoder,

@@ -244,12 +244,16 @@ pub(super) fn write_lines<'a>(out: &mut Vec<u8>, lines: impl Iterator<Item = (&'
     }
 }
 
+#[inline]
 pub(super) fn write_decimal(out: &mut Vec<u8>, number: u64) {
-    write_number(out, number, 10);
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        10..100 => out.extend_from_slice(&[b'0' + number as u8 / 10, b'0' + number as u8 % 10]),
+        _ => write_number(out, number, 10),
+    }
 }
 
 /// `format!` would do, at several hundred instructions.
-#[inline]
 fn write_number(out: &mut Vec<u8>, mut number: u64, base: u64) {
     // Twenty digits: as many as `u64::MAX` has in the smaller of the bases.
     let mut digits = [0; 20];

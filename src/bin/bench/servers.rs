@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use whirligig::delay::plan;
-use whirligig::http::{Answer, Request, Server, ServerOptions};
+use whirligig::http::{Request, Server, ServerOptions};
 use whirligig::io::{AsyncRead, AsyncWrite};
 use whirligig::net::{TcpListener, TcpSocket, TcpStream};
 use whirligig::sys::{is_exhaustion, raise_descriptor_limit};
@@ -67,18 +67,16 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 /// Answers `GET /{ms}/{message}` with the message after that many milliseconds.
 pub(crate) async fn serve_delay(listener: TcpListener) -> io::Result<()> {
-    let handler = |request: &Request<'_>, _body| {
-        let planned = plan(request, u64::MAX);
-        async {
-            match planned {
-                Ok(plan) => {
-                    if plan.delay_ms > 0 {
-                        sleep(plan.delay()).await;
-                    }
-                    Answer::text(plan.message.into_bytes())
-                }
-                Err(refusal) => refusal,
+    let handler = |request: &Request<'_>, body| {
+        let (delay_ms, answer) = match plan(request, u64::MAX) {
+            Ok(plan) => (plan.delay_ms, plan.answer(body)),
+            Err(refusal) => (0, refusal),
+        };
+        async move {
+            if delay_ms > 0 {
+                sleep(Duration::from_millis(delay_ms)).await;
             }
+            answer
         }
     };
     let server = Rc::new(Server::new(ServerOptions::default(), handler));
