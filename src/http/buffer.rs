@@ -1,4 +1,4 @@
-//! What was received and not yet used, in a buffer that is held only while there is something in it.
+//! What was received and not yet used, in a buffer that is held only while something is in it.
 
 use crate::io::{BufferPool, PooledBuffer};
 use std::mem;

@@ -279,8 +279,8 @@ impl RequestParser {
     }
 }
 
-/// The request that nearly all are: a whole head at once, `GET /path HTTP/1.1`. None for all that is
-/// different or wrong, about which [`RequestParser::advance`] has the word.
+/// The request that nearly all are: a whole head at once, `GET /path HTTP/1.1`. None for all that
+/// is different or wrong, about which [`RequestParser::advance`] has the word.
 ///
 /// It remembers nothing on its way, which is most of what the other spends its time with. What this
 /// takes the other takes too, and makes the same of it: each split of a head that the tests and the

@@ -1,6 +1,7 @@
 //! A server's connection below its requests: bytes that come, bytes that go, and how long to wait.
 //!
-//! A server holds one of these for each connection, so it is kept small: what waits holds no buffer.
+//! A server holds one of these for each connection, so it is kept small: what waits holds no
+//! buffer.
 
 use super::buffer::{BUFFER_BYTES, Input};
 use super::drain::{Drain, Ticket};
