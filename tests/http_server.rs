@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Peer, Watchdog, request};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -229,6 +229,38 @@ fn a_client_does_not_use_a_connection_again_that_has_more_to_say() {
             drop(stream);
         })
         .unwrap();
+    }
+}
+
+#[test]
+fn an_upload_that_is_refused_early_is_told_why() {
+    let _watchdog = Watchdog::new("an_upload_that_is_refused_early_is_told_why");
+    for closes_at_once in [false, true] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (answered, client_is_done) = channel::<()>();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // Some of it, so that the rest waits to be sent or is turned away.
+            stream.read_exact(&mut [0; 100]).unwrap();
+            let refusal =
+                "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+            stream.write_all(refusal.as_bytes()).unwrap();
+            if !closes_at_once {
+                client_is_done.recv().unwrap_err();
+            }
+        });
+        run(async {
+            let mut client = Client::connect(address).await.unwrap();
+            let (host, headers, connection) = ("x", &[][..], Connection::Unsaid);
+            let head = RequestHead { method: Method::Put, target: "/", host, headers, connection };
+            let reply = client.request(&head, &vec![b'x'; 32 << 20]).await.unwrap();
+            assert_eq!((reply.status, &reply.body[..]), (413, &b"no"[..]));
+            assert!(!client.is_reusable());
+        })
+        .unwrap();
+        drop(answered);
+        server.join().unwrap();
     }
 }
 

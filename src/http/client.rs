@@ -7,7 +7,9 @@ use super::{
 use crate::io::{AsyncRead, AsyncWrite};
 use crate::net::{Addresses, TcpStream};
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll, ready};
 
 /// A response, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Room for one read at least.
 const RECEIVE_BYTES_MIN: usize = 4096;
+
+/// Bytes of a response that are read while the request is being sent.
+const EARLY_BYTES_MAX: usize = 64 * 1024;
 
 /// Interim responses (1xx) before the one that counts.
 const INTERIMS_MAX: u32 = 100;
@@ -80,6 +85,9 @@ impl Client {
 
     /// Makes a request, and waits for the whole response.
     ///
+    /// A response that comes before all of the request is sent, and ends the connection, is
+    /// returned like any other: so an upload that is refused early is told why.
+    ///
     /// Cancel safety: none. If it is dropped before it is done the connection is of no more use.
     ///
     /// # Errors
@@ -92,7 +100,65 @@ impl Client {
         }
         let mut request = Vec::new();
         write_request(&mut request, head, body).map_err(invalid_request)?;
-        self.stream.write_all(&request).await?;
+        let sent = self.send(&request, RequestKind::from(head.method)).await;
+        match self.receive_reply(head).await {
+            Ok(reply) => {
+                self.reusable &= matches!(sent, Ok(true));
+                Ok(reply)
+            }
+            // Without an answer, that the request did not go through is what went wrong.
+            Err(error) => Err(sent.err().unwrap_or(error)),
+        }
+    }
+
+    /// Sends a request, and says whether all of it went: the server may refuse it before.
+    async fn send(&mut self, request: &[u8], kind: RequestKind) -> io::Result<bool> {
+        let mut sent = 0;
+        poll_fn(|cx| {
+            while sent < request.len() {
+                match self.stream.poll_write(cx, &request[sent..]) {
+                    Poll::Ready(count) => sent += count?,
+                    Poll::Pending => {
+                        ready!(self.poll_refused(cx, kind))?;
+                        return Poll::Ready(Ok(false));
+                    }
+                }
+            }
+            Poll::Ready(Ok(true))
+        })
+        .await
+    }
+
+    /// Waits until the server ends its side, or answers that it will read no further.
+    fn poll_refused(&mut self, cx: &mut Context<'_>, kind: RequestKind) -> Poll<io::Result<()>> {
+        while self.received.len() < EARLY_BYTES_MAX {
+            let mut chunk = [0; 4096];
+            let count = ready!(self.stream.poll_read(cx, &mut chunk))?;
+            self.received.extend_from_slice(&chunk[..count]);
+            if count == 0 || self.is_refusal(kind) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether what was received ends the connection, or is no HTTP at all.
+    fn is_refusal(&self, kind: RequestKind) -> bool {
+        let mut received = &self.received[..];
+        let mut parser = ResponseParser::new(kind);
+        loop {
+            match parser.parse(received, &self.limits) {
+                Ok(Some(response)) if response.is_interim() => {
+                    received = &received[response.head_bytes..];
+                }
+                Ok(Some(response)) => return !response.keep_alive,
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    async fn receive_reply(&mut self, head: &RequestHead<'_>) -> io::Result<Reply> {
         let mut parser = ResponseParser::new(RequestKind::from(head.method));
         let mut interims = 0;
         let (mut reply, framing, keep_alive) = loop {
