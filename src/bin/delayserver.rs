@@ -217,9 +217,44 @@ fn options(arguments: &Arguments) -> Result<ServiceOptions, ArgumentError> {
 struct Seconds(Duration);
 
 impl std::str::FromStr for Seconds {
-    type Err = Box<dyn Error>;
+    type Err = &'static str;
 
+    /// By hand, as all that a program needs to read floating-point numbers is 16 kB.
     fn from_str(text: &str) -> Result<Seconds, Self::Err> {
-        Ok(Seconds(Duration::try_from_secs_f64(text.parse()?)?))
+        const NANOS_DIGITS: usize = 9;
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = || whole.bytes().chain(fraction.bytes());
+        if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
+            return Err("not a number of seconds");
+        }
+        let seconds = match whole {
+            "" => 0,
+            whole => whole.parse().map_err(|_| "too many seconds")?,
+        };
+        // What is finer than a nanosecond is left out.
+        let places = fraction.bytes().chain(std::iter::repeat(b'0')).take(NANOS_DIGITS);
+        let nanos = places.fold(0, |nanos, digit| nanos * 10 + u32::from(digit - b'0'));
+        Ok(Seconds(Duration::new(seconds, nanos)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_read_with_and_without_fractions() {
+        let nanos = |text: &str| text.parse().map(|Seconds(time)| time.as_nanos());
+        assert_eq!(nanos("60"), Ok(60_000_000_000));
+        assert_eq!(nanos("0.25"), Ok(250_000_000));
+        assert_eq!(nanos(".000000001"), Ok(1));
+        assert_eq!(nanos("1.0000000019"), Ok(1_000_000_001));
+        assert_eq!(nanos("2."), Ok(2_000_000_000));
+        let most = Duration::new(u64::MAX, 0).as_nanos();
+        assert_eq!(nanos("18446744073709551615"), Ok(most));
+        for text in ["", ".", "-1", "+1", "1e3", "inf", "nan", "1.2.3", " 1", "1s"] {
+            assert_eq!(nanos(text), Err("not a number of seconds"), "{text:?}");
+        }
+        assert_eq!(nanos("18446744073709551616"), Err("too many seconds"));
     }
 }
