@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use whirligig::http::{
     Answer, Client, Connection, Limits, Method, Request, RequestHead, Server, ServerOptions,
 };
@@ -299,4 +299,27 @@ fn a_connection_is_idle_until_a_byte_comes_also_after_a_full_buffer() {
         assert!(peer.is_closed());
     });
     assert_eq!(ends, ["well"]);
+}
+
+#[test]
+fn a_connection_in_use_outlives_its_idle_time() {
+    let _watchdog = Watchdog::new("a_connection_in_use_outlives_its_idle_time");
+    const IDLE: Duration = Duration::from_millis(500);
+    let options = ServerOptions { idle_timeout: IDLE, ..Default::default() };
+    serve(options, 1, |address| {
+        let mut peer = Peer::connect(address);
+        let (start, mut last) = (Instant::now(), Instant::now());
+        while start.elapsed() < 3 * IDLE {
+            let before = Instant::now();
+            let sent = peer.stream.write_all(request("GET /x").as_bytes());
+            if sent.is_err() || !matches!(peer.stream.peek(&mut [0]), Ok(1)) {
+                // Closed, and rightly so only if this thread was kept from running for so long.
+                assert!(last.elapsed() >= IDLE, "closed after {:?}", start.elapsed());
+                return;
+            }
+            assert_eq!(peer.answer().body, "/x");
+            last = before;
+            thread::sleep(IDLE / 20);
+        }
+    });
 }
