@@ -132,7 +132,8 @@ fn an_end_that_is_not_written_is_found() {
     fn silent(status: Status) -> (Status, OnComplete) {
         (status, status.complete().1)
     }
-    let found = [LOST_WAKE, "the future is dropped twice", WITH_OUTPUT];
+    let gone = "the runtime is gone and the task not over";
+    let found = [LOST_WAKE, gone, "the future is dropped twice", WITH_OUTPUT];
     finds(&Transitions { complete: silent, ..REAL }, &found);
 }
 
@@ -294,4 +295,10 @@ fn a_handle_that_comes_home_before_its_waker_loses_the_newer_one() {
 fn an_inbox_that_is_closed_over_a_message_leaks_its_task() {
     let left = [LEAK, "the task is over, and the joiner not woken"];
     finds(&Transitions { closes_empty: false, ..REAL }, &left);
+}
+
+#[test]
+fn a_task_that_comes_too_late_to_be_spawned_is_ended_where_it_is() {
+    let left = ["the cell is freed with its future", "the runtime is gone and the task not over"];
+    finds(&Transitions { ends_unborn: false, ..REAL }, &left);
 }

@@ -131,7 +131,7 @@ fn closing_moves(world: &World, with: &Transitions, moves: &mut Moves) {
             }
             world.cancel()
         });
-    } else if !world.status.is_done() {
+    } else if world.kept && !world.status.is_done() {
         add(moves, world, "shutdown ends it", World::cancel);
     } else if world.list.is_empty() || !with.closes_empty {
         add(moves, world, "the inbox is closed", |world| {
@@ -367,6 +367,11 @@ impl World {
                     self.status = self.status.abort();
                 }
                 self.queue_if_waiting(with);
+                Ok(())
+            }
+            Message::New => {
+                (self.kept, self.owes) = (true, false);
+                self.queue += 1;
                 Ok(())
             }
             Message::Released => Ok(()),

@@ -1,8 +1,10 @@
 //! What those do to the task who are elsewhere than at home, each step of it by itself.
 
 use super::walk::{Moves, add};
-use super::world::{ABORTER, Checked, Doing, Home, JOINER, Message, Transitions, Woke, World};
-use crate::task::state::{OnRelease, OnRemoteWake};
+use super::world::{
+    ABORTER, Checked, Doing, Home, JOINER, Message, Output, Transitions, Woke, World,
+};
+use crate::task::state::{OnRelease, OnRemoteWake, Place};
 
 pub(super) fn moves(world: &World, with: &Transitions, who: usize, moves: &mut Moves) {
     let actor = &world.actors[who];
@@ -200,11 +202,21 @@ impl World {
             return to(Doing::Nothing, who)(self);
         }
         match message {
+            Message::New if with.ends_unborn => self.end_unborn()?,
             Message::Detached if with.drops_orphan => self.drop_output()?,
-            Message::Woken | Message::Detached | Message::Joining(_) => {}
+            Message::New | Message::Woken | Message::Detached | Message::Joining(_) => {}
             Message::Released => return to(Doing::Merges, who)(self),
         }
         to(Doing::Releases, who)(self)
+    }
+
+    /// The inbox gave the task back with which it was to be spawned.
+    fn end_unborn(&mut self) -> Checked {
+        self.touch()?;
+        (self.future, self.output) = (false, Output::There);
+        self.place = Place::Over;
+        self.status = self.status.complete().0;
+        Ok(())
     }
 
     fn push_joining(&mut self, with: &Transitions, who: usize, waker: u8) -> Checked {

@@ -64,7 +64,7 @@ pub(super) fn walk(
     Ok(seen.len())
 }
 
-const NONE: Bounds = Bounds { wakers: 0, wakes: 0, aborts: 0, polls: 1, joins: 0 };
+const NONE: Bounds = Bounds { remote: false, wakers: 0, wakes: 0, aborts: 0, polls: 1, joins: 0 };
 
 /// Walks of more are long without optimisation.
 const MORE: u8 = if cfg!(debug_assertions) { 0 } else { 1 };
@@ -82,7 +82,10 @@ pub(super) const ABORTS: Bounds = Bounds { aborts: 1, polls: 1 + MORE, ..NONE };
 /// And a waker that is in the way.
 pub(super) const ABORTS_AND_WAKER: Bounds = Bounds { wakers: MORE as usize, aborts: 1, ..NONE };
 
-pub(super) const ALL: [Bounds; 6] = [ABORTS, POLLS, WAKER, JOINS, WAKERS, ABORTS_AND_WAKER];
+/// A task that is spawned elsewhere.
+pub(super) const REMOTE: Bounds = Bounds { remote: true, aborts: 1, joins: 1, ..NONE };
+
+pub(super) const ALL: [Bounds; 7] = [ABORTS, POLLS, WAKER, JOINS, WAKERS, ABORTS_AND_WAKER, REMOTE];
 
 /// Walks it all. A walk that visits less than it did checks less.
 fn is_sound(bounds: Bounds, worlds_min: usize) {
@@ -112,4 +115,9 @@ fn every_order_of_steps_on_a_task_is_sound_with_a_handle_that_is_polled_here_and
 fn every_order_of_steps_on_a_task_is_sound_with_aborts() {
     is_sound(ABORTS, 9_000);
     is_sound(ABORTS_AND_WAKER, 9_000);
+}
+
+#[test]
+fn every_order_of_steps_on_a_task_is_sound_that_is_spawned_elsewhere() {
+    is_sound(REMOTE, 40_000);
 }

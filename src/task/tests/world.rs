@@ -51,6 +51,8 @@ pub(super) struct Transitions {
     pub(super) closes_empty: bool,
     /// What comes home brings what happened before it was sent.
     pub(super) synchronizes: bool,
+    /// A task that comes too late for the inbox is ended by who would spawn it.
+    pub(super) ends_unborn: bool,
     /// A handle that comes too late for the inbox drops the output.
     pub(super) drops_orphan: bool,
 }
@@ -80,6 +82,7 @@ pub(super) const REAL: Transitions = Transitions {
     looks_for_handle: true,
     closes_empty: true,
     synchronizes: true,
+    ends_unborn: true,
     drops_orphan: true,
 };
 
@@ -94,6 +97,8 @@ pub(super) enum Output {
 /// A message, which has a reference. A joiner's waker is the number of the poll that left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Message {
+    /// A task that was spawned elsewhere.
+    New,
     Woken,
     Released,
     Detached,
@@ -236,6 +241,8 @@ pub(super) fn check(holds: bool, or: &'static str) -> Checked {
 /// How much may happen in a walk.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
+    /// The task is spawned elsewhere than at home.
+    pub(super) remote: bool,
     pub(super) wakers: usize,
     pub(super) wakes: u8,
     pub(super) aborts: u8,
@@ -255,20 +262,24 @@ impl World {
             claims: false,
             woke: Woke::No,
         };
-        let mut actors = vec![actor(false, 0), actor(true, bounds.aborts)];
+        let mut spawner = actor(false, 0);
+        if bounds.remote {
+            (spawner.at_home, spawner.doing) = (false, Doing::Pushes(Message::New));
+        }
+        let mut actors = vec![spawner, actor(true, bounds.aborts)];
         actors.resize(2 + bounds.wakers, actor(true, bounds.wakes));
         World {
-            local: 2,
-            remote: Remote::NEW,
-            readable: vec![false],
+            local: if bounds.remote { 1 } else { 2 },
+            remote: if bounds.remote { Remote::counting(1) } else { Remote::NEW },
+            readable: vec![bounds.remote],
             status: Status::NEW,
             place: Place::Queued,
             freed: false,
             future: true,
             output: Output::None,
             slot: None,
-            queue: 1,
-            kept: true,
+            queue: u8::from(!bounds.remote),
+            kept: !bounds.remote,
             owes: false,
             home: Home::Between,
             closing: false,
@@ -430,6 +441,9 @@ impl World {
     }
 
     fn check_wakes(&self) -> Checked {
+        if self.is_under_way(|message| message == Message::New) {
+            return Ok(());
+        }
         check(self.home != Home::Gone, "the runtime is gone and the task not over")?;
         let ends = matches!(self.home, Home::DroppingFuture | Home::Completing) || self.closing;
         let message = self.is_under_way(|message| message == Message::Woken);
