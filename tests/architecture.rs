@@ -67,6 +67,7 @@ const UNSAFE_TASK_FILES: &[&str] = &[
 /// A function on a stack of its own, and the switch between stacks.
 const UNSAFE_FIBER_FILES: &[&str] = &[
     "src/fiber/coroutine.rs",
+    "src/fiber/coroutine/wait.rs",
     "src/fiber/switch.rs",
     "src/fiber/switch/aarch64.rs",
     "src/fiber/switch/asan.rs",

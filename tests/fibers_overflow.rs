@@ -96,6 +96,7 @@ fn an_overflow_is_told_of_on_any_thread_and_for_generators_and_on_used_stacks() 
 }
 
 #[test]
+#[cfg_attr(whirligig_asan, ignore = "the sanitizer tells of it")]
 fn the_overflow_of_a_threads_own_stack_is_still_the_standard_librarys_to_tell() {
     if is_child() {
         let overflow = || {
@@ -113,6 +114,7 @@ fn the_overflow_of_a_threads_own_stack_is_still_the_standard_librarys_to_tell() 
 }
 
 #[test]
+#[cfg_attr(whirligig_asan, ignore = "the sanitizer tells of it")]
 fn any_other_segmentation_fault_ends_the_process_as_ever() {
     if is_child() {
         assert!(poll_once(Fiber::new(|| ()).unwrap()).is_ready());
@@ -139,7 +141,7 @@ impl Drop for Clings {
     }
 }
 
-const NO_WAY_OUT: &str = "a fiber would have to wait in a destructor while it unwinds";
+const NO_WAY_OUT: &str = "a fiber would have to wait in a destructor while its thread unwinds";
 
 #[test]
 fn a_destructor_of_a_dropped_fiber_that_would_have_to_wait_ends_the_process() {
@@ -211,6 +213,7 @@ fn a_panic_with_a_backtrace_fits_on_the_stack() {
 }
 
 #[test]
+#[cfg_attr(whirligig_asan, ignore = "the sanitizer needs address space")]
 fn out_of_mappings_a_fiber_is_an_error_and_those_there_are_go_on() {
     if is_child() {
         // Address space for a few stacks, of a GiB each.

@@ -33,8 +33,8 @@
 //! **Its states.**
 //!
 //! ```text
-//!               resume                 the body ends
-//!   SUSPENDED ----------> RUNNING ---------------------> DONE
+//!               resume                the body ends
+//!   suspended ----------> running ---------------------> done
 //!       ^                    |
 //!       +----- suspend ------+
 //! ```
@@ -43,8 +43,12 @@
 //! would suspend raises a panic instead, which unwinds the stack and ends in `first_frame`.
 #![expect(unsafe_code, reason = "places a function on a stack, and keeps pointers to its frames")]
 
+mod wait;
+
+pub(super) use wait::{Misplaced, wait_in_fiber};
+
 use super::stack::{self, Stack};
-use super::switch::{self, ControlWords, Link, STACK_ALIGN};
+use super::switch::{self, ControlWords, Link, STACK_ALIGN, Side};
 use crate::contain::{contain, drop_payload};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io::{self, Write};
@@ -53,7 +57,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Context;
 use std::thread;
 
 thread_local! {
@@ -71,19 +75,13 @@ const FRAMES_BYTES_MIN: usize = 16 * 1024;
 /// passes them on, it copies them.
 const COPIES_MAX: usize = 8;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Suspended,
-    Running,
-    Done,
-}
-
 /// What is known of a coroutine on its own stack, whatever its result.
 #[repr(C)]
 pub(crate) struct Control {
     /// First, so that its address is the control's.
     link: UnsafeCell<Link>,
-    state: Cell<State>,
+    /// Set for good when the body has ended.
+    done: Cell<bool>,
     /// While it runs: the coroutine that runs below it.
     parent: Cell<*const Control>,
     /// While it is suspended: the innermost of those that are suspended with it, or itself.
@@ -91,18 +89,13 @@ pub(crate) struct Control {
     /// Whether it is a fiber: then a context is passed in with each resume.
     is_fiber: bool,
     /// The context of the poll that resumed it. Null while a future is being polled with it, for
-    /// that is the only use of a `&mut` at a time.
+    /// that is the only use of a `&mut` at a time, and while it is suspended or cancelled.
     context: Cell<*mut Context<'static>>,
-    /// How many polls with a fiber's context are under way on its stack. Meanwhile a generator
-    /// can't be suspended without the fiber below it, whose context may be gone when it goes on.
-    /// (No other that runs below the poll can be suspended at all: only its own function can do
-    /// that, and that one waits for what it resumed.)
-    polls: Cell<u32>,
-    /// The floating-point control words of a fiber, while it is suspended, ...
-    words: Cell<ControlWords>,
-    /// ... and of who resumed it, while it runs.
-    resumer_words: Cell<ControlWords>,
-    /// Whether the thread was unwinding already when it was resumed.
+    /// On whose stack a future was last polled with the context: its own, or that of a generator on
+    /// top of it, which must not be suspended during that without the fiber.
+    polled_on: Cell<*const Control>,
+    /// Whether the thread was unwinding already when it was resumed. Not known of a fiber, unless
+    /// it was dropped: asking would take longer than it is worth.
     was_panicking: Cell<bool>,
     /// Whether the body was begun.
     begun: Cell<bool>,
@@ -179,8 +172,8 @@ extern "C" fn first_frame<F: FnOnce(&Control) -> T, T>(link: *mut Link) -> ! {
     let output = output.map_or_else(|payload| Some(Err(payload)), |output| output.map(Ok));
     // SAFETY: nobody looks there before the state is `Done`.
     unsafe { head.output.get().write(output) };
-    control.state.set(State::Done);
-    control.switch_out();
+    control.done.set(true);
+    control.switch_out(control);
     // Nobody resumes what is done.
     std::process::abort()
 }
@@ -217,14 +210,12 @@ impl<T: 'static> Coroutine<T> {
         unsafe { body_at.write(body) };
         let control = Control {
             link: UnsafeCell::new(link),
-            state: Cell::new(State::Suspended),
+            done: Cell::new(false),
             parent: Cell::new(ptr::null()),
             innermost: Cell::new(head.cast()),
             is_fiber,
             context: Cell::new(ptr::null_mut()),
-            polls: Cell::new(0),
-            words: Cell::default(),
-            resumer_words: Cell::default(),
+            polled_on: Cell::new(ptr::null()),
             was_panicking: Cell::new(false),
             begun: Cell::new(false),
             cancelled: Cell::new(false),
@@ -252,29 +243,43 @@ impl<T> Coroutine<T> {
         &self.head().control
     }
 
-    /// Runs it until it suspends (then this is `None`) or ends, with its result or its panic.
+    /// Runs it until it suspends or ends; tells whether it has ended.
     #[inline]
-    pub(crate) fn resume(&mut self) -> Output<T> {
-        debug_assert_eq!(self.control().state.get(), State::Suspended);
-        self.control().switch_in();
-        if self.control().state.get() != State::Done {
-            return None;
+    pub(crate) fn resume(&mut self) -> bool {
+        let control = self.control();
+        debug_assert!(!control.done.get());
+        if thread::panicking() {
+            control.switch_in_while_panicking();
+        } else {
+            control.switch_in();
         }
-        // SAFETY: it is done, so nobody else uses the place any more.
-        unsafe { self.head().output.get().replace(None) }
+        control.done.get()
     }
 
     /// The same with a context for the waits of a fiber, and with the floating-point control words
     /// of both sides kept apart.
     #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Output<T> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let control = self.control();
         // The lifetime ends with this call, and with it the pointer's use: see `wait_in_fiber`.
-        self.control().context.set(ptr::from_mut(cx).cast());
-        ControlWords::save(&self.control().resumer_words);
-        let output = self.resume();
+        control.context.set(ptr::from_mut(cx).cast());
+        control.switch_in_with_words();
         // The control stands on a stack that is given back only when `self` is dropped.
-        ControlWords::load(&self.control().resumer_words);
-        output
+        control.done.get()
+    }
+
+    /// What became of it, once it has ended: its result or its panic. `None` before that, and if
+    /// it was dropped before its body began.
+    pub(crate) fn into_output(self) -> Output<T> {
+        self.take_output()
+    }
+
+    fn take_output(&self) -> Output<T> {
+        if !self.control().done.get() {
+            return None;
+        }
+        // SAFETY: it is done, so nobody else uses the place any more.
+        unsafe { self.head().output.get().replace(None) }
     }
 
     /// Ends a suspended one: its frames are unwound.
@@ -288,7 +293,11 @@ impl<T> Coroutine<T> {
         }
         control.cancelled.set(true);
         control.raising.replace(Some(Arc::default()));
-        match self.poll(&mut Context::from_waker(Waker::noop())) {
+        // Without a context: each wait from now on finds that it is cancelled.
+        control.context.set(ptr::null_mut());
+        control.was_panicking.set(thread::panicking());
+        control.switch_in_with_words();
+        match self.take_output() {
             // The body was never begun, and was dropped.
             None => {}
             // It caught the panic, and came to an end by itself.
@@ -301,9 +310,9 @@ impl<T> Coroutine<T> {
 impl<T> Drop for Coroutine<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.control().state.get() != State::Done {
+        if !self.control().done.get() {
             self.cancel();
-            if self.control().state.get() != State::Done {
+            if !self.control().done.get() {
                 return;
             }
         }
@@ -320,8 +329,6 @@ impl Control {
     #[inline(always)]
     fn switch_in(&self) {
         self.parent.set(CURRENT.get());
-        self.was_panicking.set(thread::panicking());
-        self.state.set(State::Running);
         #[cfg(whirligig_asan)]
         // SAFETY: the end of a suspended chain, whose stacks stand as long as it is suspended.
         let shadow = unsafe { &(*self.innermost.get()).asan }.leave_for();
@@ -333,11 +340,34 @@ impl Control {
     }
 
     #[inline(always)]
-    fn switch_out(&self) {
-        self.innermost.set(CURRENT.get());
+    fn switch_in_with_words(&self) {
+        // SAFETY: the link stands as long as the coroutine's stack.
+        unsafe { ControlWords::save(self.link.get(), Side::Resumer) };
+        self.switch_in();
+        // SAFETY: as above: the stack is given back only when the coroutine is dropped.
+        unsafe { ControlWords::load(self.link.get(), Side::Resumer) };
+    }
+
+    #[cold]
+    fn switch_in_while_panicking(&self) {
+        self.was_panicking.set(true);
+        self.switch_in();
+        self.was_panicking.set(false);
+    }
+
+    /// Suspends the chain from `innermost`, which runs, to this.
+    #[inline(always)]
+    fn switch_out(&self, innermost: &Control) {
+        debug_assert!(ptr::eq(CURRENT.get(), innermost));
+        self.innermost.set(innermost);
         CURRENT.set(self.parent.get());
         #[cfg(whirligig_asan)]
-        let shadow = self.asan.leave_for_resumer(self.state.get() == State::Done);
+        let shadow = if self.done.get() {
+            self.asan.leave_for_good();
+            ptr::null_mut()
+        } else {
+            self.asan.leave_for_resumer()
+        };
         // SAFETY: it runs, or is done, which it says on its own stack. What runs on top of it is
         // the chain from `innermost` on, which stays as it is.
         unsafe { switch::suspend(self.link.get()) };
@@ -345,37 +375,40 @@ impl Control {
         self.asan.arrive(shadow);
     }
 
-    /// Suspends, after `leave` has left what the resumer is to find. Unwinds if it is dropped
-    /// meanwhile, or was before.
+    /// Suspends a generator, after `leave` has left what the resumer is to find. Unwinds if it is
+    /// dropped meanwhile, or was before.
     ///
     /// # Panics
     /// Within a poll with the context of a fiber below, which might be gone when this goes on.
     #[inline]
     pub(crate) fn suspend(&self, leave: impl FnOnce()) {
         self.go_on_unless_cancelled();
-        assert!(
-            self.polls.get() == 0,
-            "a generator can't yield in a future that a fiber waits for: yield after the wait"
-        );
+        self.refuse_within_poll();
         leave();
-        self.suspend_once();
-        self.go_on_unless_cancelled();
-    }
-
-    #[inline]
-    fn suspend_once(&self) {
         if self.is_unwinding() {
             no_way_out();
         }
-        self.state.set(State::Suspended);
-        self.switch_out();
+        // Only its own function suspends it, so nothing runs on top of it.
+        self.switch_out(self);
+        self.go_on_unless_cancelled();
+    }
+
+    fn refuse_within_poll(&self) {
+        // SAFETY: null, or a coroutine below this, whose stack stands as long as this runs.
+        let parent = unsafe { self.parent.get().as_ref() };
+        let Some(fiber) = parent.and_then(Control::fiber) else { return };
+        assert!(
+            !fiber.context.get().is_null() || !ptr::eq(fiber.polled_on.get(), self),
+            "a generator can't yield in a future that a fiber waits for: yield after the wait"
+        );
     }
 
     /// Whether its own frames are being unwound. The count of panics belongs to the thread, and
     /// to whoever runs on it next: so a coroutine can't be left while it unwinds.
     ///
     /// If it was resumed by somebody who was unwinding, a panic of its own can't be told from his;
-    /// but the one that cancels it can.
+    /// but the one that cancels it can. A fiber that is polled by somebody who is unwinding can't
+    /// suspend at all.
     #[inline]
     fn is_unwinding(&self) -> bool {
         if self.cancelled.get() && self.is_raising() {
@@ -407,84 +440,16 @@ impl Control {
         resume_unwind(Box::new(Cancelled(raising)))
     }
 
-    /// The innermost fiber that runs on this thread, and the innermost coroutine: a generator that
-    /// runs on top of it, or itself.
-    #[inline]
-    fn current_fiber<'c>() -> Option<(&'c Control, &'c Control)> {
-        // SAFETY: a coroutine that runs has its control on a stack that stands as long as it
-        // runs. The reference is used up before this frame, which is on top of it, returns.
-        let innermost = unsafe { CURRENT.get().as_ref() }?;
-        let mut fiber = innermost;
+    /// The innermost fiber from this on down.
+    #[inline(always)]
+    fn fiber(&self) -> Option<&Control> {
+        let mut fiber = self;
         while !fiber.is_fiber {
-            // SAFETY: as above.
+            // SAFETY: what runs below this has its control on a stack that stands as long as this
+            // runs.
             fiber = unsafe { fiber.parent.get().as_ref() }?;
         }
-        Some((fiber, innermost))
-    }
-}
-
-/// Polls within the running fiber until that is ready, each time with the context that the fiber
-/// was resumed with last, and suspends the fiber in between. Unwinds if the fiber is dropped.
-///
-/// # Errors
-/// Where no fiber can wait.
-#[inline(always)]
-pub(super) fn wait_in_fiber<P>(
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<P>,
-) -> Result<P, Misplaced> {
-    // It stays the innermost fiber for as long as this frame stands: generators on top of it are
-    // suspended with it, or can't be.
-    let (fiber, innermost) = Control::current_fiber().ok_or(Misplaced::OutsideOfFiber)?;
-    loop {
-        fiber.go_on_unless_cancelled();
-        let context = fiber.context.get();
-        if context.is_null() {
-            return Err(Misplaced::InsidePoll);
-        }
-        let lent = Lent::begin(fiber, innermost);
-        // SAFETY: `Coroutine::poll` lent it with this resume and is still below us: the fiber
-        // can't suspend before the context is back, as that takes another call of this, which
-        // finds null, and what runs on top of the fiber can't be suspended without it. For the
-        // same reason nobody else uses it meanwhile.
-        let polled = poll(unsafe { &mut *context });
-        drop(lent);
-        if let Poll::Ready(output) = polled {
-            return Ok(output);
-        }
-        ControlWords::save(&fiber.words);
-        fiber.suspend_once();
-        ControlWords::load(&fiber.words);
-    }
-}
-
-/// Why no fiber can wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Misplaced {
-    OutsideOfFiber,
-    InsidePoll,
-}
-
-/// The time for which a fiber's context is lent to a poll; ends also when a panic passes.
-struct Lent<'c> {
-    fiber: &'c Control,
-    innermost: &'c Control,
-    context: *mut Context<'static>,
-}
-
-impl<'c> Lent<'c> {
-    #[inline]
-    fn begin(fiber: &'c Control, innermost: &'c Control) -> Lent<'c> {
-        let context = fiber.context.replace(ptr::null_mut());
-        innermost.polls.set(innermost.polls.get() + 1);
-        Lent { fiber, innermost, context }
-    }
-}
-
-impl Drop for Lent<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.fiber.context.set(self.context);
-        self.innermost.polls.set(self.innermost.polls.get() - 1);
+        Some(fiber)
     }
 }
 
@@ -501,8 +466,8 @@ pub fn leaked_count() -> usize {
 fn no_way_out() -> ! {
     // Where standard error is gone the signal still tells something.
     let _ = io::stderr().write_all(
-        b"\na fiber would have to wait in a destructor while it unwinds, which it can't: the \
-          count of panics belongs to its thread\n",
+        b"\na fiber would have to wait in a destructor while its thread unwinds, which it can't: \
+          the count of panics belongs to the thread\n",
     );
     std::process::abort()
 }

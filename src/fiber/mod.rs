@@ -62,8 +62,9 @@
 //! what is ready. What is not would have to suspend the fiber in the middle of unwinding, and that
 //! ends the process with a message: the standard library counts the panics of a thread, and the
 //! thread would go on with other code. The same goes for destructors that a panic of the fiber's
-//! own runs. Where panics abort (`panic = "abort"`) nothing can be unwound: the stack and all that
-//! is on it stays where it is, and [`leaked_count`] counts it.
+//! own runs, and for a fiber that is polled in a destructor that a panic runs. Where panics abort
+//! (`panic = "abort"`) nothing can be unwound: the stack and all that is on it stays where it is,
+//! and [`leaked_count`] counts it.
 //!
 //! # Stacks
 //!
@@ -205,12 +206,14 @@ impl<T> Future for Fiber<T> {
         let Some(coroutine) = &mut self.coroutine else {
             panic!("a fiber is not polled after its end");
         };
-        let Some(ended) = coroutine.poll(cx) else { return Poll::Pending };
-        // Gives the stack back.
-        self.coroutine = None;
-        match ended {
-            Ok(output) => Poll::Ready(output),
-            Err(payload) => resume_unwind(payload),
+        if !coroutine.poll(cx) {
+            return Poll::Pending;
+        }
+        // This gives the stack back, too.
+        match self.coroutine.take().and_then(Coroutine::into_output) {
+            Some(Ok(output)) => Poll::Ready(output),
+            Some(Err(payload)) => resume_unwind(payload),
+            None => unreachable!("what has ended has an output or a panic"),
         }
     }
 }

@@ -25,8 +25,8 @@
 //! not change them around it; so where Rust calls Rust there is nothing to save, and these two
 //! functions leave the words alone. But a fiber shares its thread with programs it does not know,
 //! and one that has C code flush denormals must not have it do so for all. So
-//! [`Fiber`](super::Fiber) saves and puts back the words of both sides around a switch, by
-//! [`ControlWords`]. A generator does not: whoever resumes it called it, and it is part of the same
+//! [`Fiber`](super::Fiber) saves and puts back the words of both sides around a switch, in the
+//! [`Link`]. A generator does not: whoever resumes it called it, and it is part of the same
 //! program.
 #![expect(unsafe_code, reason = "switches stacks")]
 
@@ -56,6 +56,11 @@ pub(super) struct Link {
     resumer_stack: *mut u8,
     /// Where the resumer goes on, where that is not on its stack (AArch64).
     resumer_code: *const (),
+    /// The floating-point control words of the coroutine while it is suspended, if it keeps its
+    /// own, ...
+    words: ControlWords,
+    /// ... and those of its resumer while it runs.
+    resumer_words: ControlWords,
 }
 
 const _: () = {
@@ -63,6 +68,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Link, code) == 8);
     assert!(std::mem::offset_of!(Link, resumer_stack) == 16);
     assert!(std::mem::offset_of!(Link, resumer_code) == 24);
+    assert!(std::mem::offset_of!(Link, words) == 32);
+    assert!(std::mem::offset_of!(Link, resumer_words) == 40);
 };
 
 /// What a stack begins with. It is given the link's address, and leaves by the last `suspend`.
@@ -90,6 +97,45 @@ impl Link {
         // SAFETY: the caller's: within the 16 bytes below `top`, and aligned.
         unsafe { stack.cast::<Entry>().write(entry) };
         let code = arch::start as *const ();
-        Link { stack, code, resumer_stack: ptr::null_mut(), resumer_code: ptr::null() }
+        let (words, resumer_words) = (ControlWords::default(), ControlWords::default());
+        let (resumer_stack, resumer_code) = (ptr::null_mut(), ptr::null());
+        Link { stack, code, resumer_stack, resumer_code, words, resumer_words }
+    }
+}
+
+/// The words of the coroutine's side and of the resumer's, in a [`Link`].
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Coroutine,
+    Resumer,
+}
+
+impl ControlWords {
+    /// Saves the thread's words, in the link.
+    ///
+    /// # Safety
+    /// The link stands.
+    #[inline(always)]
+    pub(super) unsafe fn save(link: *mut Link, side: Side) {
+        match side {
+            // SAFETY: the caller's; the offset is that of the field.
+            Side::Coroutine => unsafe { ControlWords::save_at::<32>(link) },
+            // SAFETY: as above.
+            Side::Resumer => unsafe { ControlWords::save_at::<40>(link) },
+        }
+    }
+
+    /// Makes the words in the link the thread's.
+    ///
+    /// # Safety
+    /// The link stands.
+    #[inline(always)]
+    pub(super) unsafe fn load(link: *mut Link, side: Side) {
+        match side {
+            // SAFETY: the caller's; the offset is that of the field.
+            Side::Coroutine => unsafe { ControlWords::load_at::<32>(link) },
+            // SAFETY: as above.
+            Side::Resumer => unsafe { ControlWords::load_at::<40>(link) },
+        }
     }
 }

@@ -11,13 +11,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 
 /// The words without the status flags, which are nobody's to preserve.
 fn control() -> ControlWords {
-    let words = Cell::default();
-    ControlWords::save(&words);
-    words.get().without_status()
-}
-
-fn set(words: ControlWords) {
-    ControlWords::load(&Cell::new(words));
+    ControlWords::read().without_status()
 }
 
 #[test]
@@ -29,17 +23,17 @@ fn a_fiber_and_who_polls_it_keep_floating_point_control_words_of_their_own() {
     let sees = Rc::clone(&seen);
     // Nothing in between calculates: Rust code is compiled for the default words.
     let body = move || {
-        set(theirs);
+        theirs.write();
         wait(crate::yield_now());
         sees.set(Some(control()));
-        set(theirs);
+        theirs.write();
     };
     let mut fiber = pin!(Fiber::new(body).unwrap());
     assert!(poll_once(fiber.as_mut()).is_pending());
     assert_eq!(control(), ours, "after it has suspended");
     assert!(poll_once(fiber.as_mut()).is_ready());
     let after = control();
-    set(ours);
+    ours.write();
     assert_eq!(after, ours, "after it has ended");
     assert_eq!(seen.get(), Some(theirs), "after it was resumed");
 }
@@ -48,12 +42,12 @@ fn a_fiber_and_who_polls_it_keep_floating_point_control_words_of_their_own() {
 fn a_generator_shares_the_control_words_of_who_resumes_it() {
     let ours = control();
     let mut generator = generator::stackful(move |yielder, ()| {
-        set(ours.rounding_up());
+        ours.rounding_up().write();
         yielder.suspend(());
     })
     .unwrap();
     assert!(generator.next().is_some());
     let after = control();
-    set(ours);
+    ours.write();
     assert_eq!(after, ours.rounding_up());
 }

@@ -114,18 +114,16 @@ impl<R, Y, T> Stackful<R, Y, T> {
             panic!("a generator is not resumed after its end");
         };
         self.exchange.argument.set(Some(argument));
-        let ended = coroutine.resume();
-        match (ended, self.exchange.yielded.take()) {
-            (None, Some(value)) => Resumed::Yielded(value),
-            (None, None) => unreachable!("`suspend` leaves a value"),
-            (Some(Ok(output)), _) => {
-                self.coroutine = None;
-                Resumed::Returned(output)
-            }
-            (Some(Err(payload)), _) => {
-                self.coroutine = None;
-                resume_unwind(payload)
-            }
+        if !coroutine.resume() {
+            return match self.exchange.yielded.take() {
+                Some(value) => Resumed::Yielded(value),
+                None => unreachable!("`suspend` leaves a value"),
+            };
+        }
+        match self.coroutine.take().and_then(Coroutine::into_output) {
+            Some(Ok(output)) => Resumed::Returned(output),
+            Some(Err(payload)) => resume_unwind(payload),
+            None => unreachable!("what has ended has an output or a panic"),
         }
     }
 

@@ -21,7 +21,6 @@
 
 use super::Link;
 use std::arch::{asm, global_asm};
-use std::cell::Cell;
 
 // The first frame of a stack. `resume` gets here by its `blr`, with the link in x2.
 //
@@ -118,25 +117,60 @@ pub(in crate::fiber) unsafe fn suspend(link: *mut Link) {
 pub(in crate::fiber) struct ControlWords(u64);
 
 impl ControlWords {
+    /// Saves the thread's words at so many bytes from the link's beginning.
+    ///
+    /// # Safety
+    /// There are control words.
     #[inline(always)]
-    pub(in crate::fiber) fn save(place: &Cell<ControlWords>) {
-        let fpcr;
-        // SAFETY: reads one register into another.
-        unsafe { asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack, preserves_flags)) };
-        place.set(ControlWords(fpcr));
+    pub(super) unsafe fn save_at<const OFFSET: usize>(link: *mut Link) {
+        // SAFETY: the caller's: this writes eight bytes, into the field.
+        unsafe {
+            asm!(
+                "mrs {fpcr}, fpcr",
+                "str {fpcr}, [{link}, #{offset}]",
+                link = in(reg) link,
+                fpcr = out(reg) _,
+                offset = const OFFSET,
+                options(nostack, preserves_flags),
+            );
+        }
     }
 
+    /// Makes those that were saved there the thread's.
+    ///
+    /// # Safety
+    /// There are control words.
     #[inline(always)]
-    pub(in crate::fiber) fn load(place: &Cell<ControlWords>) {
-        let fpcr = place.get().0;
-        // SAFETY: the value is the default, or was read from the register, so it is valid; and
-        // whoever goes on now calculated with it before.
-        unsafe { asm!("msr fpcr, {}", in(reg) fpcr, options(nostack, preserves_flags)) };
+    pub(super) unsafe fn load_at<const OFFSET: usize>(link: *mut Link) {
+        // SAFETY: the caller's: this reads eight bytes. They are the default, or were read from
+        // the register, so they are valid; and whoever goes on now calculated with them.
+        unsafe {
+            asm!(
+                "ldr {fpcr}, [{link}, #{offset}]",
+                "msr fpcr, {fpcr}",
+                link = in(reg) link,
+                fpcr = out(reg) _,
+                offset = const OFFSET,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
     }
 }
 
 #[cfg(test)]
 impl ControlWords {
+    pub(in crate::fiber) fn read() -> ControlWords {
+        let mut words = ControlWords::default();
+        // SAFETY: with no offset the link is the words themselves.
+        unsafe { ControlWords::save_at::<0>((&raw mut words).cast()) };
+        words
+    }
+
+    pub(in crate::fiber) fn write(mut self) {
+        // SAFETY: as above.
+        unsafe { ControlWords::load_at::<0>((&raw mut self).cast()) };
+    }
+
     /// Rounding towards positive infinity: 1 in bits 22 and 23.
     pub(in crate::fiber) fn rounding_up(self) -> ControlWords {
         ControlWords(self.0 & !(3 << 22) | 1 << 22)

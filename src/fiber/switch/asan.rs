@@ -43,14 +43,21 @@ impl Bounds {
         shadow
     }
 
-    /// Before the switch to the resumer's stack; the last one has nothing to come back to.
-    pub(in crate::fiber) fn leave_for_resumer(&self, is_last: bool) -> Shadow {
+    /// Before a switch to the resumer's stack.
+    pub(in crate::fiber) fn leave_for_resumer(&self) -> Shadow {
         let mut shadow = ptr::null_mut();
-        let save = if is_last { ptr::null_mut() } else { &raw mut shadow };
         let (bottom, bytes) = (self.resumer_bottom.get(), self.resumer_bytes.get());
-        // SAFETY: writes to `shadow` at most, and remembers numbers.
-        unsafe { __sanitizer_start_switch_fiber(save, bottom, bytes) };
+        // SAFETY: writes to `shadow`, and remembers numbers.
+        unsafe { __sanitizer_start_switch_fiber(&mut shadow, bottom, bytes) };
         shadow
+    }
+
+    /// Before the last of them. The shadow frames are freed, so this function has none itself.
+    #[inline(never)]
+    pub(in crate::fiber) fn leave_for_good(&self) {
+        let (bottom, bytes) = (self.resumer_bottom.get(), self.resumer_bytes.get());
+        // SAFETY: remembers numbers; null says that there is nothing to come back to.
+        unsafe { __sanitizer_start_switch_fiber(ptr::null_mut(), bottom, bytes) };
     }
 
     /// After a switch from the resumer's stack.

@@ -22,7 +22,6 @@
 
 use super::Link;
 use std::arch::{asm, global_asm};
-use std::cell::Cell;
 
 // The first frame of a stack. `resume` gets here by its `call`, with the link in rdx.
 //
@@ -124,29 +123,39 @@ impl Default for ControlWords {
 }
 
 impl ControlWords {
+    /// Saves the thread's words at so many bytes from the link's beginning: so no register is
+    /// needed but the one that holds the link anyway.
+    ///
+    /// # Safety
+    /// There are control words.
     #[inline(always)]
-    pub(in crate::fiber) fn save(place: &Cell<ControlWords>) {
-        // SAFETY: these write four bytes and two, into the fields, and nothing else looks at a
-        // cell meanwhile.
+    pub(super) unsafe fn save_at<const OFFSET: usize>(link: *mut Link) {
+        // SAFETY: the caller's: these write four bytes and two, into the fields.
         unsafe {
             asm!(
-                "stmxcsr [{place}]",
-                "fnstcw [{place} + 4]",
-                place = in(reg) place.as_ptr(),
+                "stmxcsr [{link} + {offset}]",
+                "fnstcw [{link} + {offset} + 4]",
+                link = in(reg) link,
+                offset = const OFFSET,
                 options(nostack, preserves_flags),
             );
         }
     }
 
+    /// Makes those that were saved there the thread's.
+    ///
+    /// # Safety
+    /// There are control words.
     #[inline(always)]
-    pub(in crate::fiber) fn load(place: &Cell<ControlWords>) {
-        // SAFETY: these read four bytes and two. They are the default, or were read from the
-        // registers, so they are valid; and whoever goes on now calculated with them before.
+    pub(super) unsafe fn load_at<const OFFSET: usize>(link: *mut Link) {
+        // SAFETY: the caller's: these read four bytes and two. They are the default, or were read
+        // from the registers, so they are valid; and whoever goes on now calculated with them.
         unsafe {
             asm!(
-                "ldmxcsr [{place}]",
-                "fldcw [{place} + 4]",
-                place = in(reg) place.as_ptr(),
+                "ldmxcsr [{link} + {offset}]",
+                "fldcw [{link} + {offset} + 4]",
+                link = in(reg) link,
+                offset = const OFFSET,
                 options(nostack, readonly, preserves_flags),
             );
         }
@@ -155,6 +164,18 @@ impl ControlWords {
 
 #[cfg(test)]
 impl ControlWords {
+    pub(in crate::fiber) fn read() -> ControlWords {
+        let mut words = ControlWords::default();
+        // SAFETY: with no offset the link is the words themselves.
+        unsafe { ControlWords::save_at::<0>((&raw mut words).cast()) };
+        words
+    }
+
+    pub(in crate::fiber) fn write(mut self) {
+        // SAFETY: as above.
+        unsafe { ControlWords::load_at::<0>((&raw mut self).cast()) };
+    }
+
     /// Rounding towards positive infinity: 2 in the two bits of either word.
     pub(in crate::fiber) fn rounding_up(self) -> ControlWords {
         ControlWords { mxcsr: self.mxcsr & !0x6000 | 0x4000, x87: self.x87 & !0xc00 | 0x800 }
