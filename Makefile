@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz bench models instructions clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize bench models instructions clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench      measure what the runtime costs; with PEERS=DIR, compare it with the programs there"
 	@echo "make models     run the client of every style on the same work, and draw docs/models.svg"
 	@echo "make instructions  count instructions, and compare with docs/INSTRUCTIONS.md; needs valgrind"
+	@echo "make sanitize   run the tests under AddressSanitizer and valgrind; needs nightly and valgrind"
 	@echo "make doc        build the documentation"
 	@echo "make clean      remove what was built"
 
@@ -75,6 +76,21 @@ models:
 # UPDATE=1 writes the counts instead.
 instructions:
 	@$(BENCH) instructions --kept docs/INSTRUCTIONS.md $(if $(UPDATE),--update)
+
+# AddressSanitizer has to be told of switches between stacks, which takes the cfg; valgrind is told
+# where stacks are by instructions that are always there. Tests that measure their own stack, or
+# have many fibers at once, would take valgrind too long.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+sanitize:
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \
+	  echo "make sanitize needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
+	@valgrind --version >/dev/null 2>&1 || { echo "make sanitize needs valgrind" >&2; exit 1; }
+	ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS="-Zsanitizer=address --cfg whirligig_asan" \
+	  $(CARGO) +nightly test --quiet --all-features --target $(HOST) --target-dir target/asan \
+	  --lib --tests
+	env "CARGO_TARGET_$$(echo $(HOST) | tr a-z- A-Z_)_RUNNER=valgrind -q --error-exitcode=9" \
+	  $(CARGO) test --quiet --target $(HOST) --test fibers --test fibers_mixed --test generators -- \
+	  --test-threads 1 --skip five_thousand --skip what_does_not_fit
 
 clean:
 	$(CARGO) clean
