@@ -83,6 +83,11 @@
 //! [`LocalKey::with`](std::thread::LocalKey::with) while others may want the same `RefCell`. And a
 //! fiber that waits within it must be gone before that thread-local is: keep no fiber in another
 //! thread-local that is destroyed after it.
+//!
+//! ```compile_fail,E0277
+//! fn is_send(_: impl Send) {}
+//! is_send(whirligig::fiber::Fiber::new(|| ()).unwrap());
+//! ```
 
 mod blocking;
 mod coroutine;
