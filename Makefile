@@ -39,6 +39,7 @@ check-tests:
 	$(CARGO) test --quiet
 	$(CARGO) test --quiet --all-features
 	$(CARGO) test --quiet --release --all-features --lib --bins --tests --examples
+	$(CARGO) run --quiet --profile abort --example leaked-fiber
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet --all-features
