@@ -2,8 +2,9 @@
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
+SEEDS ?= 10000
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize bench models instructions clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize bench models instructions sim mutants clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
@@ -13,6 +14,8 @@ help:
 	@echo "make models     run the client of every style on the same work, and draw docs/models.svg"
 	@echo "make instructions  count instructions, and compare with docs/INSTRUCTIONS.md; needs valgrind"
 	@echo "make sanitize   run the tests under AddressSanitizer and valgrind; needs nightly and valgrind"
+	@echo "make sim        run the general workload over SEEDS (10000) simulated worlds"
+	@echo "make mutants    put known bugs into copies of the sources; the workload has to find each"
 	@echo "make doc        build the documentation"
 	@echo "make clean      remove what was built"
 
@@ -92,6 +95,12 @@ sanitize:
 	env "CARGO_TARGET_$$(echo $(HOST) | tr a-z- A-Z_)_RUNNER=valgrind -q --error-exitcode=9" \
 	  $(CARGO) test --quiet --target $(HOST) --test fibers --test fibers_mixed --test generators -- \
 	  --test-threads 1 --skip five_thousand --skip what_does_not_fit
+
+sim:
+	@$(CARGO) run --quiet --release --features sim --example sim -- $(SEEDS)
+
+mutants:
+	@SEEDS=$(SEEDS) sh tests/mutants/run.sh
 
 clean:
 	$(CARGO) clean

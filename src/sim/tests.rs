@@ -96,3 +96,10 @@ fn an_hour_of_waiting_costs_no_system_calls() {
     let (_, calls) = world.line_and_call_counts();
     assert!(calls < 100, "{calls} system calls");
 }
+
+#[test]
+fn a_run_for_a_time_lasts_just_so_long() {
+    let world = World::seeded(6);
+    world.run_for(Duration::from_secs(5));
+    assert!((5_000..5_010).contains(&world.elapsed().as_millis()), "{:?}", world.elapsed());
+}

@@ -95,7 +95,8 @@ impl World {
     /// # Panics
     /// As [`World::run_until`].
     pub fn run_for(&self, time: Duration) {
-        self.run_until(crate::time::sleep(time));
+        // Made inside: the time counts from the world's now.
+        self.run_until(async { crate::time::sleep(time).await });
     }
 
     /// How long the world has been running, in its own time.

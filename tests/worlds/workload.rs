@@ -44,6 +44,8 @@ struct Run {
     strict: bool,
     /// The clock goes as it should.
     steady: bool,
+    /// No fault at all is injected.
+    undisturbed: bool,
     asked: Cell<u64>,
     answered: Cell<u64>,
     failed: Cell<u64>,
@@ -52,20 +54,25 @@ struct Run {
 
 /// How many requests had which outcome.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outcomes {
-    pub answered: u64,
-    pub failed: u64,
-    pub given_up: u64,
+pub(crate) struct Outcomes {
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+    pub(crate) given_up: u64,
 }
 
 /// Runs the workload, and checks all there is to check.
-pub fn run(world: &World) -> Outcomes {
+pub(crate) fn run(world: &World) -> Outcomes {
     let mut random = Random::seeded(world.seed() ^ 0x5eed);
-    let (faults, strict, steady) = faults(&mut random);
+    let undisturbed = random.chance(200_000);
+    let (mut faults, mut strict, mut steady) = faults(&mut random);
+    if undisturbed {
+        (faults, strict, steady) = (Faults::none(), true, true);
+    }
     let zero = || Cell::new(0);
     let run = Rc::new(Run {
         strict,
         steady,
+        undisturbed,
         asked: zero(),
         answered: zero(),
         failed: zero(),
@@ -96,6 +103,7 @@ pub fn run(world: &World) -> Outcomes {
                 whirligig::spawn(timers(Rc::clone(&run))),
                 whirligig::spawn(sharing(Rc::clone(&run))),
                 whirligig::spawn(aborting(Rc::clone(&run))),
+                whirligig::spawn(fairness(Rc::clone(&run))),
             ];
             let all: Vec<_> = clients.chain(others).collect();
             for task in all {
@@ -150,16 +158,20 @@ fn faults(random: &mut Random) -> (Faults, bool, bool) {
 async fn server(connections_max: usize) -> io::Result<()> {
     let listeners = listen("0.0.0.0:8080").await?;
     let echoing = Rc::new(TcpListener::bind("0.0.0.0:7").await?);
-    let stop = Signals::new(&[Signal::Terminate])?;
-    // Two wait for the same connections.
-    let echoes: Vec<_> = (0..2).map(|_| whirligig::spawn(echo_all(Rc::clone(&echoing)))).collect();
-    drop(echoing);
+    let mut stop = Signals::new(&[Signal::Terminate])?;
+    // Two wait for the same connections, until one gives up.
+    let accepting = whirligig::spawn(echo_all(Rc::clone(&echoing)));
+    let hasty = whirligig::spawn(async move {
+        let patience = Duration::from_millis(300);
+        while let Ok(Ok((stream, _))) = timeout(patience, echoing.accept()).await {
+            drop(whirligig::spawn(echo(stream)));
+        }
+    });
     let options = ServiceOptions { connections_max, ..ServiceOptions::default() };
     let log = Log::new(Some(Box::new(io::sink())), Box::new(io::sink()));
-    serve(listeners, options, log, stop).await?;
-    for echo in &echoes {
-        echo.abort();
-    }
+    serve(listeners, options, log, async || stop.recv().await.map(drop)).await?;
+    accepting.abort();
+    hasty.abort();
     Ok(())
 }
 
@@ -313,6 +325,7 @@ async fn pipelined(run: &Run, message: &str) {
     let mut answered = 0;
     let work = async {
         let mut stream = TcpStream::connect("server:8080").await?;
+        assert!(stream.peer_addr().is_ok() || !run.strict, "connected to nobody");
         // In two parts, now and then.
         let cut = run.below(2 * bytes.len() as u64).min(bytes.len() as u64) as usize;
         stream.write_all(&bytes[..cut]).await?;
@@ -376,7 +389,7 @@ async fn echoed(run: &Run, index: usize) {
     let size = run.below(60_000) as usize;
     let bytes: Vec<u8> = (0..size).map(|at| (at * 7 + index) as u8).collect();
     let expected = bytes.clone();
-    let (pause, chunk) = (run.below(3), 1 + run.below(5000) as usize);
+    let (pause, chunk) = (run.below(3), 200 + run.below(5000) as usize);
     let work = async {
         let stream = TcpStream::connect("server:7").await?;
         let (mut reader, mut writer) = stream.into_split();
@@ -472,6 +485,15 @@ async fn sharing(run: Rc<Run>) {
         }
     });
     join_all(users).await;
+    for _ in 0..3 {
+        let both = permits.acquire_many(2).await.expect("it is not closed");
+        let waiter = Rc::clone(&permits);
+        let waiting = whirligig::spawn(async move { waiter.acquire().await.is_ok() });
+        sleep(Duration::from_millis(run.below(3))).await;
+        drop(both);
+        waiting.abort();
+        let _ = waiting.await;
+    }
     assert_eq!(permits.available_permits(), 2, "a permit was lost");
     let notify = Rc::new(Notify::new());
     for _ in 0..10 {
@@ -483,7 +505,11 @@ async fn sharing(run: Rc<Run>) {
         let patient = whirligig::spawn(async move { waiter.notified().await });
         sleep(Duration::from_millis(run.below(20))).await;
         notify.notify_one();
-        if hasty.await.expect("it does not panic") {
+        if run.below(2) == 0 {
+            // What it was woken for, and has not yet fetched, goes to the next.
+            hasty.abort();
+        }
+        if let Ok(true) = hasty.await {
             notify.notify_one();
         }
         run.patient("a notification", patient).await.expect("it does not panic");
@@ -518,4 +544,54 @@ async fn aborting(run: Rc<Run>) {
         let sum = run.patient("blocking work", whirligig::blocking::run(move || round + 1)).await;
         assert_eq!(sum.ok(), Some(round + 1));
     }
+}
+
+/// Neither a task that is always ready keeps the sockets waiting, nor a socket the tasks.
+async fn fairness(run: Rc<Run>) {
+    let Ok(listener) = TcpListener::bind("127.0.0.1:0").await else {
+        return assert!(!run.strict, "no listener");
+    };
+    let address = listener.local_addr().expect("a listener has an address");
+    let Ok(mut near) = TcpStream::connect(address).await else {
+        return assert!(!run.strict, "no connection");
+    };
+    // An accept that a fault aborts has nothing more to wait for.
+    let Ok(Ok((mut far, _))) = timeout(PATIENCE, listener.accept()).await else {
+        return assert!(!run.strict, "nobody was accepted");
+    };
+    let (over, polls) = (Rc::new(Cell::new(false)), Cell::new(0));
+    let far_over = Rc::clone(&over);
+    let answering = whirligig::spawn(async move {
+        let mut byte = [0];
+        let read = far.read(&mut byte).await;
+        far_over.set(true);
+        read.map(|_| far)
+    });
+    sleep(Duration::from_millis(1)).await;
+    if near.write_all(b"x").await.is_err() {
+        return assert!(!run.strict, "a byte was not sent");
+    }
+    // A fault may withhold a byte for 20 ms, in which there is time for many polls.
+    if run.undisturbed {
+        while !over.get() {
+            polls.set(polls.get() + 1);
+            assert!(polls.get() < 20_000, "a task that is always ready starves the sockets");
+            whirligig::yield_now().await;
+        }
+    }
+    let Ok(mut far) = answering.await.expect("it does not panic") else {
+        return assert!(!run.strict, "a byte was not received");
+    };
+    let others = Rc::new(Cell::new(false));
+    let other = Rc::clone(&others);
+    let task = whirligig::spawn(async move { other.set(true) });
+    for turn in 0.. {
+        let mut byte = [0];
+        let moved = near.write_all(b"y").await.is_ok() && far.read(&mut byte).await.is_ok();
+        if others.get() || !moved {
+            break;
+        }
+        assert!(turn < 10_000, "a socket that is always ready starves the tasks");
+    }
+    task.await.expect("it does not panic");
 }
