@@ -3,7 +3,7 @@
 use crate::Runtime;
 use crate::http::{Answer, Request, Server, ServerOptions};
 use crate::net::TcpListener;
-use crate::sys::fault::{Call, PassThrough};
+use crate::sys::fault::{Call, Fault, PassThrough};
 use std::future::ready;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,13 @@ use std::thread;
 
 /// Serves one connection, that of `client`, which is done when this returns.
 fn serve(client: impl FnOnce(TcpStream) + Send + 'static) -> Arc<PassThrough> {
-    let kernel = PassThrough::new();
+    serve_on(PassThrough::new(), client)
+}
+
+fn serve_on(
+    kernel: Arc<PassThrough>,
+    client: impl FnOnce(TcpStream) + Send + 'static,
+) -> Arc<PassThrough> {
     let runtime = Runtime::on(kernel.handle()).unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,4 +76,19 @@ fn answers_to_requests_that_came_together_go_together_up_to_a_bound() {
     let sent = kernel.count(Call::Send);
     // About 190 bytes each, so 130,000: more than 16 KiB at a time, and not one by one.
     assert!((7..=16).contains(&sent), "{sent}");
+}
+
+#[test]
+fn answers_that_the_kernel_takes_in_pieces_arrive_whole() {
+    const REQUESTS: usize = 20;
+    let kernel = PassThrough::new();
+    kernel.set_rule(|call, _| (call == Call::Send).then_some(Fault::Limit(70)));
+    let kernel = serve_on(kernel, |mut stream| {
+        stream.write_all(&REQUEST.repeat(REQUESTS)).unwrap();
+        let first = read_answer(&mut stream);
+        for _ in 1..REQUESTS {
+            assert_eq!(read_answer(&mut stream), first);
+        }
+    });
+    assert!(kernel.count(Call::Send) > 2 * REQUESTS as u64);
 }
