@@ -65,7 +65,7 @@ fuzz:
 
 # With PEERS the figures and the picture in docs/ are written anew; ROUNDS and CASES are for a closer
 # look, and with CASES nothing is written.
-BENCH = $(CARGO) run --release --quiet --bin bench --
+BENCH = $(CARGO) run --release --quiet --features bench --bin bench --
 COMPARE = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CASES),--cases $(CASES)) \
   $(if $(PEERS),--peers $(PEERS) $(if $(CASES),,--figures docs/bench.tsv --chart docs/bench.svg))
 
