@@ -89,6 +89,9 @@ mod documents {
     struct Tasks;
     #[doc = include_str!("../docs/guide/3-programs.md")]
     struct Programs;
+    #[cfg(feature = "sim")]
+    #[doc = include_str!("../docs/guide/4-the-simulated-kernel.md")]
+    struct TheSimulatedKernel;
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[doc = include_str!("../docs/guide/5-fibers.md")]
     struct Fibers;
