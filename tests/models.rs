@@ -62,7 +62,10 @@ fn every_client_that_is_there_has_a_row_for_each_work_and_a_bar_in_the_chart() {
             let at_least = if work == "at-once" { 500.0 } else { 0.0 };
             assert!(cell("wall_ms") >= at_least, "{row:?}");
             assert!(cell("cpu_ms") > 0.0 && cell("peak_rss_kb") > 500.0, "{row:?}");
-            assert!(cell("lines") > 20.0 && cell("voluntary_switches") > 0.0, "{row:?}");
+            assert!(cell("lines") > 20.0, "{row:?}");
+            // Where answers are always there already, nobody needs to wait.
+            let least_switches = if work == "at-once" { 1.0 } else { 0.0 };
+            assert!(cell("voluntary_switches") >= least_switches, "{row:?}");
             match (work, style) {
                 ("at-once", "threads") => assert_eq!(cell("threads"), 11.0, "10, and the first"),
                 (_, "threads") => {}
