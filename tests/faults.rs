@@ -741,3 +741,25 @@ fn a_stream_that_outlives_its_runtime_is_read_without_one() {
     let read = pin!(stream.read(&mut buffer)).poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(read.map(Result::unwrap), Poll::Ready(5));
 }
+
+#[test]
+fn a_request_that_could_not_be_sent_is_not_waited_for() {
+    let kernel = PassThrough::new();
+    let (mut sent, mut failed) = (0, false);
+    kernel.set_rule(move |call, _| match call {
+        Call::Send => {
+            sent += 1;
+            Some(if sent == 1 { Fault::Limit(10) } else { Fault::Error(EAGAIN) })
+        }
+        Call::EpollAdd if sent > 0 && !std::mem::replace(&mut failed, true) => {
+            Some(Fault::Error(ENOMEM))
+        }
+        _ => None,
+    });
+    let result = run(&kernel, || async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let asking = whirligig::http::get(listener.local_addr().unwrap(), "x", "/");
+        timeout(STUCK, asking).await.expect("nobody answers what was not sent")
+    });
+    assert_eq!(os_error(&result.unwrap_err()), Some(ENOMEM));
+}

@@ -101,6 +101,11 @@ impl Client {
         let mut request = Vec::new();
         write_request(&mut request, head, body).map_err(invalid_request)?;
         let sent = self.send(&request, RequestKind::from(head.method)).await;
+        let sent = match sent {
+            // What failed on this side nobody will answer; a server that ended its side may have.
+            Err(error) if !is_peers_doing(&error) => return Err(error),
+            sent => sent,
+        };
         match self.receive_reply(head).await {
             Ok(reply) => {
                 self.reusable &= matches!(sent, Ok(true));
@@ -216,6 +221,12 @@ impl Client {
         self.received.reserve(RECEIVE_BYTES_MIN);
         self.stream.read_into(&mut self.received).await
     }
+}
+
+/// Whether a send failed since the peer reads no more.
+fn is_peers_doing(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    [BrokenPipe, ConnectionAborted, ConnectionReset].contains(&error.kind())
 }
 
 /// Gets `target` from the server at `address`, on a connection of its own.

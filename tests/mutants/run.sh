@@ -17,12 +17,18 @@ done
 patches=$copy/tree/tests/mutants
 export CARGO_TARGET_DIR="$copy/target" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0
 cd "$copy/tree"
+rm -rf ../clean
+cp -R src ../clean
 missed=0
 printf '%-45s %s\n' mutant 'seeds until found'
 [ $# -gt 0 ] || set -- $(cd "$patches" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
 for name in "$@"; do
-  patch -p1 -s -F3 <"$patches/$name.patch"
-  if ! cargo build --quiet --features sim --example sim 2>"$copy/errors"; then
+  rm -rf src
+  cp -R ../clean src
+  if ! patch -p1 -s -F3 <"$patches/$name.patch" >"$copy/errors"; then
+    outcome='does not apply'
+    missed=$((missed + 1))
+  elif ! cargo build --quiet --features sim --example sim 2>"$copy/errors"; then
     outcome='does not compile'
     missed=$((missed + 1))
   elif timeout "$seconds" "$CARGO_TARGET_DIR/debug/examples/sim" "$seeds" >"$copy/out" 2>&1; then
@@ -34,7 +40,5 @@ for name in "$@"; do
     outcome="${outcome:-the process hangs or ends}  $reason"
   fi
   printf '%-45s %s\n' "$name" "$outcome"
-  patch -p1 -s -R -F3 <"$patches/$name.patch"
 done
-rm -f "$copy"/tree/src/*.orig
 [ "$missed" -eq 0 ] || { echo "$missed mutants were not found"; exit 1; }
