@@ -559,6 +559,9 @@ async fn fairness(run: Rc<Run>) {
     let Ok(Ok((mut far, _))) = timeout(PATIENCE, listener.accept()).await else {
         return assert!(!run.strict, "nobody was accepted");
     };
+    // One task waits for it first, and another after that.
+    let early = poll_fn(|cx| Poll::Ready(far.poll_read(cx, &mut [0]))).await;
+    assert!(early.is_pending() || !run.strict, "nothing was sent yet");
     let (over, polls) = (Rc::new(Cell::new(false)), Cell::new(0));
     let far_over = Rc::clone(&over);
     let answering = whirligig::spawn(async move {
