@@ -391,7 +391,14 @@ async fn echoed(run: &Run, index: usize) {
     let expected = bytes.clone();
     let (pause, chunk) = (run.below(3), 200 + run.below(5000) as usize);
     let work = async {
-        let stream = TcpStream::connect("server:7").await?;
+        let mut stream = TcpStream::connect("server:7").await?;
+        // First a word at a time, each of which waits for the answer to the last.
+        for length in [1, 1 + run.below(20) as usize] {
+            let mut back = [0; 20];
+            stream.write_all(&[7; 20][..length]).await?;
+            stream.read_exact(&mut back[..length]).await?;
+            assert!(back[..length] == [7; 20][..length], "another word came back");
+        }
         let (mut reader, mut writer) = stream.into_split();
         let writing = whirligig::spawn(async move {
             for part in bytes.chunks(chunk) {
