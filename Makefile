@@ -36,12 +36,16 @@ clippy:
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --all-targets --all-features --quiet -- -D warnings
 
-# Unit, integration and doc tests, examples, and every fuzz corpus; debug and release. Without
-# the features first, as users build it.
+# Unit, integration and doc tests, examples, and every fuzz corpus: all with the features; then, as
+# users build it, what is another program without them; then optimised, what shares memory or time.
+# Walks through every order of events belong to no build in particular: they go where they are fast.
+WALKS = --skip walk --skip canaries --skip interleaving
+AS_BUILT = budgets net clients delayserver delayserver_workers
+OPTIMISED = tasks wakers homes workers sync net time runtime fibers fibers_mixed generators
 check-tests:
-	$(CARGO) test --quiet
-	$(CARGO) test --quiet --all-features
-	$(CARGO) test --quiet --release --all-features --lib --bins --tests --examples
+	$(CARGO) test --quiet --all-features -- $(WALKS)
+	$(CARGO) test --quiet --lib $(AS_BUILT:%=--test %) -- $(WALKS)
+	$(CARGO) test --quiet --release --all-features --lib $(OPTIMISED:%=--test %)
 	$(CARGO) run --quiet --profile abort --example leaked-fiber
 
 doc:
