@@ -104,4 +104,6 @@ mod documents {
     struct Coroutines;
     #[doc = include_str!("../docs/guide/9-threads.md")]
     struct Threads;
+    #[doc = include_str!("../docs/guide/10-workers.md")]
+    struct ManyRuntimes;
 }
