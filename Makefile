@@ -40,8 +40,8 @@ clippy:
 # users build it, what is another program without them; then optimised, what shares memory or time.
 # Walks through every order of events belong to no build in particular: they go where they are fast.
 WALKS = --skip walk --skip canaries --skip interleaving
-AS_BUILT = budgets net clients delayserver delayserver_workers
-OPTIMISED = tasks wakers homes workers sync net time runtime fibers fibers_mixed generators
+AS_BUILT = budgets net clients delayserver
+OPTIMISED = tasks wakers homes workers fibers fibers_mixed generators
 check-tests:
 	$(CARGO) test --quiet --all-features -- $(WALKS)
 	$(CARGO) test --quiet --lib $(AS_BUILT:%=--test %) -- $(WALKS)
