@@ -48,7 +48,7 @@ mod wait;
 pub(super) use wait::{Misplaced, wait_in_fiber};
 
 use super::stack::{self, Stack};
-use super::switch::{self, ControlWords, Link, STACK_ALIGN, Side};
+use super::switch::{self, Link, STACK_ALIGN};
 use crate::contain::{contain, drop_payload};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io::{self, Write};
@@ -84,15 +84,16 @@ pub(crate) struct Control {
     done: Cell<bool>,
     /// While it runs: the coroutine that runs below it.
     parent: Cell<*const Control>,
-    /// While it is suspended: the innermost of those that are suspended with it, or itself.
+    /// While it is suspended: the innermost of those that are suspended with it. Else itself.
     innermost: Cell<*const Control>,
     /// Whether it is a fiber: then a context is passed in with each resume.
     is_fiber: bool,
-    /// The context of the poll that resumed it. Null while a future is being polled with it, for
-    /// that is the only use of a `&mut` at a time, and while it is suspended or cancelled.
+    /// The context of the poll that resumed it, which came with the switch. Null while a future is
+    /// being polled with it, for that is the only use of a `&mut` at a time, and while it is
+    /// suspended or cancelled.
     context: Cell<*mut Context<'static>>,
-    /// On whose stack a future was last polled with the context: its own, or that of a generator on
-    /// top of it, which must not be suspended during that without the fiber.
+    /// On which generator's stack, on top of it, a future is being polled with the context: that
+    /// one must not be suspended during it without the fiber. Null if on the fiber's own.
     polled_on: Cell<*const Control>,
     /// Whether the thread was unwinding already when it was resumed. Not known of a fiber, unless
     /// it was dropped: asking would take longer than it is worth.
@@ -149,7 +150,7 @@ fn below<U>(end: *mut u8) -> *mut U {
 }
 
 /// What every stack begins with.
-extern "C" fn first_frame<F: FnOnce(&Control) -> T, T>(link: *mut Link) -> ! {
+extern "C" fn first_frame<F: FnOnce(&Control) -> T, T>(link: *mut Link, context: *mut ()) -> ! {
     let top: *mut Head<T> = link.cast();
     // SAFETY: the link is the first field of the head's first field, and the head stands until the
     // coroutine is dropped, which waits for this function's last switch. Nobody has a `&mut` to it.
@@ -159,6 +160,7 @@ extern "C" fn first_frame<F: FnOnce(&Control) -> T, T>(link: *mut Link) -> ! {
     control.asan.arrive(ptr::null_mut());
     // What the body leaves half done when it panics is seen by those only who allowed for it: it
     // is a thread's end, in small.
+    control.context.set(context.cast());
     let output = catch_unwind(AssertUnwindSafe(|| {
         // Only here, as unoptimised code copies it with each call that it is passed to.
         // SAFETY: `new` has put it there, and this is done once.
@@ -173,7 +175,7 @@ extern "C" fn first_frame<F: FnOnce(&Control) -> T, T>(link: *mut Link) -> ! {
     // SAFETY: nobody looks there before the state is `Done`.
     unsafe { head.output.get().write(output) };
     control.done.set(true);
-    control.switch_out(control);
+    control.switch_out();
     // Nobody resumes what is done.
     std::process::abort()
 }
@@ -251,21 +253,17 @@ impl<T> Coroutine<T> {
         if thread::panicking() {
             control.switch_in_while_panicking();
         } else {
-            control.switch_in();
+            control.switch_in(ptr::null_mut());
         }
         control.done.get()
     }
 
-    /// The same with a context for the waits of a fiber, and with the floating-point control words
-    /// of both sides kept apart.
+    /// The same with a context for the waits of a fiber.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let control = self.control();
         // The lifetime ends with this call, and with it the pointer's use: see `wait_in_fiber`.
-        control.context.set(ptr::from_mut(cx).cast());
-        control.switch_in_with_words();
-        // The control stands on a stack that is given back only when `self` is dropped.
-        control.done.get()
+        let context = ptr::from_mut(cx).cast::<Context<'static>>();
+        self.control().switch_in(context).done.get()
     }
 
     /// What became of it, once it has ended: its result or its panic. `None` before that, and if
@@ -293,10 +291,9 @@ impl<T> Coroutine<T> {
         }
         control.cancelled.set(true);
         control.raising.replace(Some(Arc::default()));
-        // Without a context: each wait from now on finds that it is cancelled.
-        control.context.set(ptr::null_mut());
         control.was_panicking.set(thread::panicking());
-        control.switch_in_with_words();
+        // Without a context: each wait from now on finds that it is cancelled.
+        control.switch_in(ptr::null_mut());
         match self.take_output() {
             // The body was never begun, and was dropped.
             None => {}
@@ -326,40 +323,36 @@ impl<T> Drop for Coroutine<T> {
 }
 
 impl Control {
+    /// Runs it until it suspends, with a context if it is a fiber. Returns itself, as what is in a
+    /// register then.
     #[inline(always)]
-    fn switch_in(&self) {
+    fn switch_in(&self, context: *mut Context<'static>) -> &Control {
         self.parent.set(CURRENT.get());
         #[cfg(whirligig_asan)]
         // SAFETY: the end of a suspended chain, whose stacks stand as long as it is suspended.
         let shadow = unsafe { &(*self.innermost.get()).asan }.leave_for();
         CURRENT.set(self.innermost.get());
         // SAFETY: it is suspended, or not begun, and its stack stands: `resume` has it.
-        unsafe { switch::resume(self.link.get()) };
+        let link = unsafe { switch::resume(self.link.get(), context.cast()) };
         #[cfg(whirligig_asan)]
         switch::asan::arrive_at_resumer(shadow);
-    }
-
-    #[inline(always)]
-    fn switch_in_with_words(&self) {
-        // SAFETY: the link stands as long as the coroutine's stack.
-        unsafe { ControlWords::save(self.link.get(), Side::Resumer) };
-        self.switch_in();
-        // SAFETY: as above: the stack is given back only when the coroutine is dropped.
-        unsafe { ControlWords::load(self.link.get(), Side::Resumer) };
+        // SAFETY: the same link, and so the control whose first field it is. It stands on a stack
+        // that is given back only when the coroutine is dropped.
+        unsafe { &*link.cast() }
     }
 
     #[cold]
     fn switch_in_while_panicking(&self) {
         self.was_panicking.set(true);
-        self.switch_in();
+        self.switch_in(ptr::null_mut());
         self.was_panicking.set(false);
     }
 
-    /// Suspends the chain from `innermost`, which runs, to this.
+    /// Suspends the chain from `innermost`, which runs, to this. Returns itself, as `switch_in`,
+    /// and the context that it was resumed with.
     #[inline(always)]
-    fn switch_out(&self, innermost: &Control) {
-        debug_assert!(ptr::eq(CURRENT.get(), innermost));
-        self.innermost.set(innermost);
+    fn switch_out(&self) -> (&Control, *mut Context<'static>) {
+        debug_assert!(ptr::eq(CURRENT.get(), self.innermost.get()));
         CURRENT.set(self.parent.get());
         #[cfg(whirligig_asan)]
         let shadow = if self.done.get() {
@@ -370,9 +363,11 @@ impl Control {
         };
         // SAFETY: it runs, or is done, which it says on its own stack. What runs on top of it is
         // the chain from `innermost` on, which stays as it is.
-        unsafe { switch::suspend(self.link.get()) };
+        let (link, context) = unsafe { switch::suspend(self.link.get()) };
         #[cfg(whirligig_asan)]
         self.asan.arrive(shadow);
+        // SAFETY: as in `switch_in`; and this frame is on the stack whose top it is.
+        (unsafe { &*link.cast() }, context.cast())
     }
 
     /// Suspends a generator, after `leave` has left what the resumer is to find. Unwinds if it is
@@ -389,7 +384,7 @@ impl Control {
             no_way_out();
         }
         // Only its own function suspends it, so nothing runs on top of it.
-        self.switch_out(self);
+        self.switch_out();
         self.go_on_unless_cancelled();
     }
 

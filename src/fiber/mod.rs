@@ -93,8 +93,6 @@ mod blocking;
 mod coroutine;
 mod stack;
 mod switch;
-#[cfg(test)]
-mod tests;
 
 pub use blocking::Blocking;
 pub use coroutine::leaked_count;
@@ -211,12 +209,16 @@ impl<T> Future for Fiber<T> {
         let Some(coroutine) = &mut self.coroutine else {
             panic!("a fiber is not polled after its end");
         };
-        if !coroutine.poll(cx) {
-            return Poll::Pending;
-        }
-        // This gives the stack back, too.
+        if coroutine.poll(cx) { Poll::Ready(self.end()) } else { Poll::Pending }
+    }
+}
+
+impl<T> Fiber<T> {
+    /// What came of it, now that it has ended. This gives the stack back, too.
+    #[cold]
+    fn end(&mut self) -> T {
         match self.coroutine.take().and_then(Coroutine::into_output) {
-            Some(Ok(output)) => Poll::Ready(output),
+            Some(Ok(output)) => output,
             Some(Err(payload)) => resume_unwind(payload),
             None => unreachable!("what has ended has an output or a panic"),
         }

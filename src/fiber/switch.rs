@@ -1,14 +1,13 @@
 //! Leaving one stack and going on with another.
 //!
 //! What differs between architectures is in a file for each: the switch itself, the first frame of
-//! a stack, and the floating-point control words. All of them offer the same:
+//! a stack. All of them offer the same:
 //!
 //! | | |
 //! | --- | --- |
 //! | `start` | the first frame: calls what `prepare` left on the new stack |
 //! | `resume` | from the stack below to the coroutine's, until that suspends |
 //! | `suspend` | from the coroutine's stack back to the one below, until it is resumed |
-//! | `ControlWords` | the floating-point control words of the thread |
 //! | `valgrind_request` | tells valgrind, if it is there, where a stack is |
 //!
 //! **Which registers are saved.** To the compiler a switch is a call of an ordinary function: so it
@@ -19,15 +18,14 @@
 //! Nothing else of a thread is in registers: the thread pointer (`fs`, `tpidr_el0`) is the same on
 //! all stacks of a thread, and a coroutine stays on its thread.
 //!
-//! **The control words** (rounding, exceptions that trap) are to be preserved by functions as well,
-//! as far as they are control and not status. Reading and writing them takes longer than all the
-//! rest: 9 ns of 13 on one machine. Rust code is compiled for the default words, and a program may
-//! not change them around it; so where Rust calls Rust there is nothing to save, and these two
-//! functions leave the words alone. But a fiber shares its thread with programs it does not know,
-//! and one that has C code flush denormals must not have it do so for all. So
-//! [`Fiber`](super::Fiber) saves and puts back the words of both sides around a switch, in the
-//! [`Link`]. A generator does not: whoever resumes it called it, and it is part of the same
-//! program.
+//! **The floating-point control words** (rounding, exceptions that trap, denormals that are
+//! flushed) are to be preserved by functions as well, and are not saved here: on both sides of a
+//! switch they are the same. Both are Rust code, which is compiled for the words that a thread
+//! begins with; to change them around Rust code, a function of C that calls back included, is
+//! undefined behaviour (as `_mm_setcsr` in [`std::arch`] says, and the rules for inline assembly in
+//! the Rust reference). So who changes them puts them back before a switch can come. Saving them
+//! would guard a program that is lost already, and cost more than all the rest: 9 ns of 13 on one
+//! machine.
 #![expect(unsafe_code, reason = "switches stacks")]
 
 #[cfg(target_arch = "aarch64")]
@@ -40,7 +38,7 @@ mod arch;
 #[path = "switch/asan.rs"]
 pub(super) mod asan;
 
-pub(super) use arch::{ControlWords, resume, suspend, valgrind_request};
+pub(super) use arch::{resume, suspend, valgrind_request};
 
 use std::ptr;
 
@@ -56,11 +54,6 @@ pub(super) struct Link {
     resumer_stack: *mut u8,
     /// Where the resumer goes on, where that is not on its stack (AArch64).
     resumer_code: *const (),
-    /// The floating-point control words of the coroutine while it is suspended, if it keeps its
-    /// own, ...
-    words: ControlWords,
-    /// ... and those of its resumer while it runs.
-    resumer_words: ControlWords,
 }
 
 const _: () = {
@@ -68,12 +61,11 @@ const _: () = {
     assert!(std::mem::offset_of!(Link, code) == 8);
     assert!(std::mem::offset_of!(Link, resumer_stack) == 16);
     assert!(std::mem::offset_of!(Link, resumer_code) == 24);
-    assert!(std::mem::offset_of!(Link, words) == 32);
-    assert!(std::mem::offset_of!(Link, resumer_words) == 40);
 };
 
-/// What a stack begins with. It is given the link's address, and leaves by the last `suspend`.
-pub(super) type Entry = extern "C" fn(*mut Link) -> !;
+/// What a stack begins with. It is given the link's address and the argument of the first `resume`,
+/// and leaves by the last `suspend`.
+pub(super) type Entry = extern "C" fn(*mut Link, *mut ()) -> !;
 
 /// Stacks are aligned so wherever a function is called, on both architectures.
 pub(super) const STACK_ALIGN: usize = 16;
@@ -97,45 +89,7 @@ impl Link {
         // SAFETY: the caller's: within the 16 bytes below `top`, and aligned.
         unsafe { stack.cast::<Entry>().write(entry) };
         let code = arch::start as *const ();
-        let (words, resumer_words) = (ControlWords::default(), ControlWords::default());
         let (resumer_stack, resumer_code) = (ptr::null_mut(), ptr::null());
-        Link { stack, code, resumer_stack, resumer_code, words, resumer_words }
-    }
-}
-
-/// The words of the coroutine's side and of the resumer's, in a [`Link`].
-#[derive(Clone, Copy)]
-pub(super) enum Side {
-    Coroutine,
-    Resumer,
-}
-
-impl ControlWords {
-    /// Saves the thread's words, in the link.
-    ///
-    /// # Safety
-    /// The link stands.
-    #[inline(always)]
-    pub(super) unsafe fn save(link: *mut Link, side: Side) {
-        match side {
-            // SAFETY: the caller's; the offset is that of the field.
-            Side::Coroutine => unsafe { ControlWords::save_at::<32>(link) },
-            // SAFETY: as above.
-            Side::Resumer => unsafe { ControlWords::save_at::<40>(link) },
-        }
-    }
-
-    /// Makes the words in the link the thread's.
-    ///
-    /// # Safety
-    /// The link stands.
-    #[inline(always)]
-    pub(super) unsafe fn load(link: *mut Link, side: Side) {
-        match side {
-            // SAFETY: the caller's; the offset is that of the field.
-            Side::Coroutine => unsafe { ControlWords::load_at::<32>(link) },
-            // SAFETY: as above.
-            Side::Resumer => unsafe { ControlWords::load_at::<40>(link) },
-        }
+        Link { stack, code, resumer_stack, resumer_code }
     }
 }

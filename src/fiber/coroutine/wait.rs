@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "uses the context that the fiber's poll has lent")]
 
 use super::{CURRENT, Control, no_way_out};
-use crate::fiber::switch::{ControlWords, Side};
 use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -18,42 +17,78 @@ pub(in crate::fiber) fn wait_in_fiber<P>(
 ) -> Result<P, Misplaced> {
     // SAFETY: null, or a coroutine that runs: it has its control on a stack that stands as long as
     // it runs, and this frame is on top of it.
-    let innermost = unsafe { CURRENT.get().as_ref() };
+    let mut fiber = match unsafe { CURRENT.get().as_ref() } {
+        Some(fiber) if fiber.is_fiber => fiber,
+        innermost => return wait_on_top(innermost, poll),
+    };
+    let mut context = fiber.context.replace(ptr::null_mut());
+    loop {
+        if context.is_null() {
+            return fiber.wait_without_context(poll);
+        }
+        if let Poll::Ready(output) = fiber.lend(context, &mut poll) {
+            return Ok(output);
+        }
+        if thread::panicking() {
+            no_way_out();
+        }
+        (fiber, context) = fiber.switch_out();
+    }
+}
+
+/// The same on the stack of a generator that runs on top of a fiber: they are suspended together.
+#[cold]
+fn wait_on_top<P>(
+    innermost: Option<&Control>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<P>,
+) -> Result<P, Misplaced> {
     // It stays the innermost fiber for as long as this frame stands: generators on top of it are
     // suspended with it, or can't be.
     let (innermost, fiber) = match innermost.map(|innermost| (innermost, innermost.fiber())) {
         Some((innermost, Some(fiber))) => (innermost, fiber),
         _ => return Err(Misplaced::OutsideOfFiber),
     };
+    let mut context = fiber.context.replace(ptr::null_mut());
     loop {
-        let context = fiber.context.replace(ptr::null_mut());
         if context.is_null() {
             return fiber.wait_without_context(poll);
         }
-        fiber.polled_on.set(innermost);
-        let lent = Lent { fiber, context };
+        let polls = PollsOn { fiber, before: fiber.polled_on.replace(innermost) };
+        let polled = fiber.lend(context, &mut poll);
+        drop(polls);
+        if let Poll::Ready(output) = polled {
+            return Ok(output);
+        }
+        if thread::panicking() {
+            no_way_out();
+        }
+        fiber.innermost.set(innermost);
+        (_, context) = fiber.switch_out();
+        fiber.innermost.set(fiber);
+    }
+}
+
+impl Control {
+    /// Polls with the fiber's context, which was taken out for it.
+    #[inline(always)]
+    fn lend<P>(
+        &self,
+        context: *mut Context<'static>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<P>,
+    ) -> Poll<P> {
+        let lent = Lent { fiber: self, context };
         // SAFETY: `Coroutine::poll` lent it with this resume and is still below us: the fiber
         // can't suspend before the poll is over, as that takes another call of this, which finds
         // null, and a generator on top of it refuses to. For the same reason nobody else uses it
         // meanwhile.
         let polled = poll(unsafe { &mut *context });
-        if let Poll::Ready(output) = polled {
-            return Ok(output);
+        if polled.is_pending() {
+            // The next resume brings one of its own, with the switch.
+            std::mem::forget(lent);
         }
-        // The next resume brings one of its own.
-        std::mem::forget(lent);
-        if thread::panicking() {
-            no_way_out();
-        }
-        // SAFETY: the link stands, and this frame is on top of it.
-        unsafe { ControlWords::save(fiber.link.get(), Side::Coroutine) };
-        fiber.switch_out(innermost);
-        // SAFETY: as above.
-        unsafe { ControlWords::load(fiber.link.get(), Side::Coroutine) };
+        polled
     }
-}
 
-impl Control {
     /// What is left to a fiber that was dropped: within destructors, what is ready at once.
     #[cold]
     fn wait_without_context<P>(
@@ -88,5 +123,17 @@ impl Drop for Lent<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.fiber.context.set(self.context);
+    }
+}
+
+/// That a future is being polled on a generator's stack; over also when a panic passes.
+struct PollsOn<'c> {
+    fiber: &'c Control,
+    before: *const Control,
+}
+
+impl Drop for PollsOn<'_> {
+    fn drop(&mut self) {
+        self.fiber.polled_on.set(self.before);
     }
 }

@@ -1,9 +1,10 @@
 //! The switch on AArch64, under its procedure call standard (AAPCS64).
 //!
 //! A function preserves x19 to x29, sp, and the lower halves of v8 to v15; the link register x30
-//! tells it where to return to. LLVM keeps x19 and x29, the frame pointer, to itself: an `asm!`
-//! block can't declare that it changes them. So these two are stored. All else is declared as
-//! changed. x18 belongs to the platform, and is not touched.
+//! tells it where to return to. So does the control register of floating-point numbers stay as it
+//! is, with which all Rust code of a thread agrees (see [`switch`](super)). LLVM keeps x19 and x29,
+//! the frame pointer, to itself: an `asm!` block can't declare that it changes them. So these two
+//! are stored. All else is declared as changed. x18 belongs to the platform, and is not touched.
 //!
 //! ```text
 //!   the resumer, while the coroutine runs      the coroutine, while it is suspended
@@ -22,7 +23,8 @@
 use super::Link;
 use std::arch::{asm, global_asm};
 
-// The first frame of a stack. `resume` gets here by its `blr`, with the link in x2.
+// The first frame of a stack. `resume` gets here by its `blr`, with the link in x2 and the argument
+// in x1, where the entry has it, too.
 //
 // Here a backtrace ends: what called this frame is on another stack, and changes. `undefined` says
 // so to all that read unwinding tables (DWARF 5, 6.4.4), and the zero in x29 to those who follow
@@ -56,37 +58,44 @@ unsafe extern "C" {
     pub(super) fn start();
 }
 
-/// Runs the coroutine until it suspends.
+/// Runs the coroutine until it suspends; `argument` is what it sees. Returns the link: it is in its
+/// register again, so that the compiler need not keep it anywhere else.
 ///
 /// # Safety
 /// `link` was made by [`Link::prepare`], whose stack still stands, and the coroutine is suspended.
 #[inline(always)]
-pub(in crate::fiber) unsafe fn resume(link: *mut Link) {
+pub(in crate::fiber) unsafe fn resume(mut link: *mut Link, argument: *mut ()) -> *mut Link {
     // SAFETY: the caller's: the coroutine goes on where it stopped, and comes back by `suspend`
-    // with sp, x19 and x29 as they were. Everything else that it may change is declared.
+    // with sp, x19 and x29 as they were, and the same link in x2: only what is given this link
+    // takes `resumer_stack` from it. Everything else that it may change is declared.
     unsafe {
         asm!(
             "stp x19, x29, [sp, #-16]!",
             "ldr x9, [x2, #8]", // Link::code: `start`, or the label in `suspend`
             "blr x9",
             "ldp x19, x29, [sp], #16",
-            inlateout("x2") link => _,
+            inlateout("x2") link,
+            inlateout("x1") argument => _,
             lateout("x20") _, lateout("x21") _, lateout("x22") _, lateout("x23") _,
             lateout("x24") _, lateout("x25") _, lateout("x26") _, lateout("x27") _,
             lateout("x28") _,
             clobber_abi("C"), // with all of v0 to v31
         )
     }
+    link
 }
 
-/// Goes back to who resumed the coroutine, until it is resumed again.
+/// Goes back to who resumed the coroutine, until it is resumed again. Returns the link, as `resume`
+/// does, and the argument of that resume.
 ///
 /// # Safety
 /// The coroutine of `link` runs, and everything that was resumed on top of it is left suspended.
 #[inline(always)]
-pub(in crate::fiber) unsafe fn suspend(link: *mut Link) {
+pub(in crate::fiber) unsafe fn suspend(mut link: *mut Link) -> (*mut Link, *mut ()) {
+    let argument;
     // SAFETY: the caller's: the resumer's place was written by the switch that got us here. It goes
-    // on behind its `blr`. When it resumes us we are at label 2 with sp as it was.
+    // on behind its `blr`. When we are resumed, by this link, which is then in x2, we are at
+    // label 2 with sp as it was.
     unsafe {
         asm!(
             "stp x19, x29, [sp, #-16]!",
@@ -102,83 +111,15 @@ pub(in crate::fiber) unsafe fn suspend(link: *mut Link) {
             "ldr x9, [x2]",
             "mov sp, x9",
             "ldp x19, x29, [sp], #16",
-            inlateout("x2") link => _,
+            inlateout("x2") link,
+            lateout("x1") argument,
             lateout("x20") _, lateout("x21") _, lateout("x22") _, lateout("x23") _,
             lateout("x24") _, lateout("x25") _, lateout("x26") _, lateout("x27") _,
             lateout("x28") _,
             clobber_abi("C"),
         )
     }
-}
-
-/// How the thread calculates with floating-point numbers: rounding, and which exceptions trap
-/// (FPCR). The status is in another register, and nobody's to preserve. A process starts with 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::fiber) struct ControlWords(u64);
-
-impl ControlWords {
-    /// Saves the thread's words at so many bytes from the link's beginning.
-    ///
-    /// # Safety
-    /// There are control words.
-    #[inline(always)]
-    pub(super) unsafe fn save_at<const OFFSET: usize>(link: *mut Link) {
-        // SAFETY: the caller's: this writes eight bytes, into the field.
-        unsafe {
-            asm!(
-                "mrs {fpcr}, fpcr",
-                "str {fpcr}, [{link}, #{offset}]",
-                link = in(reg) link,
-                fpcr = out(reg) _,
-                offset = const OFFSET,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
-    /// Makes those that were saved there the thread's.
-    ///
-    /// # Safety
-    /// There are control words.
-    #[inline(always)]
-    pub(super) unsafe fn load_at<const OFFSET: usize>(link: *mut Link) {
-        // SAFETY: the caller's: this reads eight bytes. They are the default, or were read from
-        // the register, so they are valid; and whoever goes on now calculated with them.
-        unsafe {
-            asm!(
-                "ldr {fpcr}, [{link}, #{offset}]",
-                "msr fpcr, {fpcr}",
-                link = in(reg) link,
-                fpcr = out(reg) _,
-                offset = const OFFSET,
-                options(nostack, readonly, preserves_flags),
-            );
-        }
-    }
-}
-
-#[cfg(test)]
-impl ControlWords {
-    pub(in crate::fiber) fn read() -> ControlWords {
-        let mut words = ControlWords::default();
-        // SAFETY: with no offset the link is the words themselves.
-        unsafe { ControlWords::save_at::<0>((&raw mut words).cast()) };
-        words
-    }
-
-    pub(in crate::fiber) fn write(mut self) {
-        // SAFETY: as above.
-        unsafe { ControlWords::load_at::<0>((&raw mut self).cast()) };
-    }
-
-    /// Rounding towards positive infinity: 1 in bits 22 and 23.
-    pub(in crate::fiber) fn rounding_up(self) -> ControlWords {
-        ControlWords(self.0 & !(3 << 22) | 1 << 22)
-    }
-
-    pub(in crate::fiber) fn without_status(self) -> ControlWords {
-        self
-    }
+    (link, argument)
 }
 
 /// Makes a request of valgrind, by instructions that do nothing without it ("The Client Request
