@@ -59,6 +59,14 @@ pub(super) struct Line {
     pub(super) result: i64,
 }
 
+/// Up to eight bytes as a word.
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.try_into() {
+        Ok(eight) => u64::from_le_bytes(eight),
+        Err(_) => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     hash: u64,
@@ -68,15 +76,9 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn record(&mut self, line: Line) {
-        for word in [
-            line.at,
-            (line.host as u64) << 8 | line.what as u64,
-            line.number as u64,
-            line.detail,
-            line.result as u64,
-        ] {
-            self.mix(word);
-        }
+        let about = (line.host as u64) << 8 | line.what as u64 | (line.number as u64) << 32;
+        self.mix(line.at, about);
+        self.mix(line.detail, line.result as u64);
         self.count += 1;
         if self.lines.len() == LINES_MAX {
             self.lines.pop_front();
@@ -84,20 +86,24 @@ impl Trace {
         self.lines.push_back(line);
     }
 
-    /// Takes `word` into the hash alone.
-    pub(super) fn mix(&mut self, word: u64) {
-        // FNV's multiplication, with the high bits brought down between words.
-        let mixed = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-        self.hash = mixed ^ (mixed >> 29);
+    /// Takes two words into the hash alone.
+    pub(super) fn mix(&mut self, one: u64, other: u64) {
+        // Both halves of a product of words, of which the hash is a part, so that order counts.
+        // The two numbers are no small ones, and odd: no word is multiplied away.
+        let product = u128::from(one ^ self.hash ^ 0x9e37_79b9_7f4a_7c15)
+            * u128::from(other ^ self.hash.rotate_left(32) ^ 0xd1b5_4a32_d192_ed03);
+        self.hash = self.hash.rotate_left(5) ^ product as u64 ^ (product >> 64) as u64;
     }
 
     /// Takes `bytes` into the hash: what was transferred counts, not only how much.
     pub(super) fn mix_bytes(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mix(u64::from_le_bytes(word));
+        let (pairs, rest) = bytes.split_at(bytes.len() / 16 * 16);
+        for pair in pairs.chunks_exact(16) {
+            let (one, other) = pair.split_at(8);
+            self.mix(word(one), word(other));
         }
+        let (one, other) = rest.split_at(rest.len().min(8));
+        self.mix(word(one), word(other));
     }
 
     pub(super) fn hash(&self) -> u64 {

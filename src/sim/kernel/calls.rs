@@ -5,7 +5,7 @@ use super::errno::{
     EINVAL, EISCONN, ENETUNREACH, ENOTCONN, ENOTSOCK, EPIPE,
 };
 use super::net::{Action, Body, Id, Net, Object, Sys};
-use super::tcp::{Progress, RECEIVE, SEND, State};
+use super::tcp::{Progress, RECEIVE, SEND, State, copy_front};
 use crate::event::EPOLLERR;
 use crate::sim::fault::Fault;
 use crate::sim::planted::Planted;
@@ -288,9 +288,7 @@ impl Net {
                 _ => Err(EAGAIN),
             };
         }
-        for (place, byte) in buffer.iter_mut().zip(&tcp.received) {
-            *place = *byte;
-        }
+        copy_front(&tcp.received, &mut buffer[..count]);
         if !peek || takes {
             tcp.received.drain(..count);
             self.tell_window(id);

@@ -465,7 +465,7 @@ impl Kernel for SimKernel {
                 tokens = events.iter().fold(tokens, |sum: u64, event| {
                     sum.rotate_left(7) ^ event.token() ^ u64::from(event.bits()) << 32
                 });
-                net.trace.mix(tokens);
+                net.trace.mix(tokens, events.len() as u64);
                 Ok(buffer.fill(events))
             })?;
             if count > 0 || !super::drive::wait_for(&self.net, self.host, deadline) {

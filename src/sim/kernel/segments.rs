@@ -2,7 +2,7 @@
 
 use super::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
 use super::net::{Action, Body, Id, Net, Object, Packet};
-use super::tcp::{RECEIVE, SEND, State};
+use super::tcp::{RECEIVE, SEND, State, take_front};
 use crate::event::{EPOLLERR, EPOLLIN, EPOLLOUT, EPOLLPRI};
 use crate::sim::fault::Fault;
 use crate::sim::planted::Planted;
@@ -290,7 +290,7 @@ impl Net {
             if !sends || count == 0 {
                 break;
             }
-            let (at, bytes) = (tcp.sent, tcp.unsent.drain(..count).collect::<Vec<u8>>());
+            let (at, bytes) = (tcp.sent, take_front(&mut tcp.unsent, count));
             tcp.sent += count as u64;
             if self.fault(Fault::Reset, host) {
                 return self.break_off(id, at, bytes);

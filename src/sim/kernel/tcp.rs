@@ -276,3 +276,25 @@ impl Tcp {
         }
     }
 }
+
+/// Copies the first bytes of `queue` to `bytes`, as many as have room there and no more than there
+/// are.
+pub(super) fn copy_front(queue: &VecDeque<u8>, bytes: &mut [u8]) {
+    let (front, back) = queue.as_slices();
+    let split = front.len().min(bytes.len());
+    let (to_front, to_back) = bytes.split_at_mut(split);
+    to_front.copy_from_slice(&front[..split]);
+    let rest = to_back.len().min(back.len());
+    to_back[..rest].copy_from_slice(&back[..rest]);
+}
+
+/// Takes the first `count` bytes off `queue`.
+pub(super) fn take_front(queue: &mut VecDeque<u8>, count: usize) -> Vec<u8> {
+    let mut taken = Vec::with_capacity(count);
+    let (front, back) = queue.as_slices();
+    let split = front.len().min(count);
+    taken.extend_from_slice(&front[..split]);
+    taken.extend_from_slice(&back[..count - split]);
+    queue.drain(..count);
+    taken
+}
