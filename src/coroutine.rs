@@ -74,15 +74,17 @@
 //! refused by the compiler:
 //!
 //! ```compile_fail,E0277
-//! # let (planned, request): (whirligig::delay::Planned, Vec<u8>) = todo!();
+//! # fn show(planned: whirligig::delay::Planned, request: Vec<u8>) {
 //! let mut machine = whirligig::coroutine::ask([].into(), planned, request);
 //! let pinned = std::pin::Pin::new(&mut machine); // only for what is `Unpin`
+//! # }
 //! ```
 //!
 //! ```compile_fail,E0277
-//! # let (planned, request): (whirligig::delay::Planned, Vec<u8>) = todo!();
+//! # fn show(planned: whirligig::delay::Planned, request: Vec<u8>) {
 //! let mut machine = Box::pin(whirligig::coroutine::ask([].into(), planned, request));
 //! let exposed = machine.as_mut().get_mut(); // the same: it could be moved through this
+//! # }
 //! ```
 //!
 //! ```compile_fail,E0277
