@@ -17,6 +17,7 @@ use super::permits::{PERMITS_MAX, Place};
 use super::queue::Queue;
 use super::waiting::{Woken, block_on, lock, poll_with_waker};
 use crate::budget::poll_proceed;
+use crate::contain::contain;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -203,7 +204,7 @@ impl<T> Drop for Waiting<'_, T> {
             let mut state = self.shared.state();
             let own = state.queue.leave(place, &mut woken);
             woken.wake(state);
-            drop(own);
+            contain(|| drop(own));
         }
     }
 }

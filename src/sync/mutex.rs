@@ -3,6 +3,7 @@
 use super::permits::{Permits, Place};
 use super::waiting::{Woken, block_on, lock, poll_with_waker};
 use crate::budget::poll_proceed;
+use crate::contain::contain;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
@@ -152,7 +153,7 @@ impl<T> Drop for Waiting<'_, T> {
             let mut state = lock(&self.mutex.state);
             let own = state.turn.leave(place, &mut woken);
             woken.wake(state);
-            drop(own);
+            contain(|| drop(own));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::waiting::{Offer, Woken, lock, poll_with_waker};
 use crate::budget::poll_proceed;
+use crate::contain::contain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
@@ -206,7 +207,7 @@ impl Drop for Notified<'_> {
             let mut state = lock(&self.notify.state);
             let own = state.leave(&self.wait, &mut woken);
             woken.wake(state);
-            drop(own);
+            contain(|| drop(own));
         }
     }
 }

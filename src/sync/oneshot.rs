@@ -2,6 +2,7 @@
 
 use super::waiting::{Offer, Woken, block_on, lock, poll_with_waker};
 use crate::budget::poll_proceed;
+use crate::contain::contain;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -168,7 +169,7 @@ struct SenderWaits<'a, T>(&'a Mutex<State<T>>);
 impl<T> Drop for SenderWaits<'_, T> {
     fn drop(&mut self) {
         let waker = lock(self.0).end_wait_of_sender();
-        drop(waker);
+        contain(|| drop(waker));
     }
 }
 
@@ -178,7 +179,7 @@ impl<T> Drop for Sender<T> {
         let mut state = lock(&self.0);
         let own = state.end_sender(&mut woken);
         woken.wake(state);
-        drop(own);
+        contain(|| drop(own));
     }
 }
 
@@ -230,8 +231,9 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut woken = Woken::default();
         let mut state = lock(&self.0);
-        let left = state.end_receiver(&mut woken);
+        let (left, own) = state.end_receiver(&mut woken);
         woken.wake(state);
+        contain(|| drop(own));
         drop(left);
     }
 }

@@ -3,6 +3,7 @@
 use super::permits::{PERMITS_MAX, Permits, Place, Refused};
 use super::waiting::{Woken, lock, poll_with_waker};
 use crate::budget::poll_proceed;
+use crate::contain::contain;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Mutex;
@@ -169,7 +170,7 @@ impl Drop for Waiting<'_> {
             let mut permits = lock(&self.semaphore.permits);
             let own = permits.leave(place, &mut woken);
             woken.wake(permits);
-            drop(own);
+            contain(|| drop(own));
         }
     }
 }

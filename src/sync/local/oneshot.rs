@@ -141,8 +141,9 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut woken = Woken::default();
         let mut state = self.0.borrow_mut();
-        let left = state.end_receiver(&mut woken);
+        let (left, own) = state.end_receiver(&mut woken);
         woken.wake(state);
+        contain(|| drop(own));
         drop(left);
     }
 }

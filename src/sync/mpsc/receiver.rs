@@ -2,6 +2,7 @@
 
 use super::{Shared, State, TryRecvError};
 use crate::budget::poll_proceed;
+use crate::contain::contain;
 use crate::sync::waiting::{Woken, block_on, poll_with_waker};
 use std::fmt;
 use std::future::poll_fn;
@@ -116,7 +117,7 @@ impl<T> Receiver<T> {
 
     fn forget_waker(&self) {
         let waker = self.shared.state().receiver.take();
-        drop(waker);
+        contain(|| drop(waker));
     }
 }
 

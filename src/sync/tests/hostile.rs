@@ -294,3 +294,49 @@ fn a_waker_may_use_the_local_lock_permit_notification_or_value_it_waits_for() {
     assert!(USES.get() >= 5, "woken and dropped");
     assert_eq!(ENDS.get(), USES.get(), "no use panics, which would be contained");
 }
+
+/// Polls once with a waker whose last reference panics when it is dropped, and drops what is
+/// polled, which has that reference.
+fn give_up_with_a_bomb(what: &str, future: impl Future) {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a waker panics when it is dropped");
+        }
+    }
+    let mut future = Box::pin(future);
+    let waker = Waker::from(Arc::new(Bomb));
+    assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "{what}");
+    drop(waker);
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(future)));
+    assert!(dropped.is_ok(), "{what}");
+}
+
+#[test]
+fn a_wait_that_is_given_up_does_not_panic_if_its_waker_does() {
+    use super::super::{self as sync, local};
+    macro_rules! in_both {
+        ($place:ident) => {{
+            let name = stringify!($place);
+            let semaphore = $place::Semaphore::new(0);
+            give_up_with_a_bomb(&format!("{name} semaphore"), semaphore.acquire());
+            let mutex = $place::Mutex::new(());
+            let _held = mutex.try_lock();
+            give_up_with_a_bomb(&format!("{name} mutex"), mutex.lock());
+            let notify = $place::Notify::new();
+            give_up_with_a_bomb(&format!("{name} notify"), notify.notified());
+            let (mut sender, receiver) = $place::oneshot::channel::<()>();
+            give_up_with_a_bomb(&format!("{name} oneshot sender"), sender.closed());
+            give_up_with_a_bomb(&format!("{name} oneshot receiver"), receiver);
+            let (sender, mut receiver) = $place::mpsc::channel(1);
+            give_up_with_a_bomb(&format!("{name} mpsc receiver"), receiver.recv());
+            assert!(sender.try_send(()).is_ok());
+            give_up_with_a_bomb(&format!("{name} mpsc sender"), sender.send(()));
+        }};
+    }
+    in_both!(local);
+    in_both!(sync);
+}
