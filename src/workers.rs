@@ -29,7 +29,8 @@ use watch::Watch;
 /// kernel deals the connections out.
 ///
 /// Dropping them stops the workers, as [`shutdown`](Workers::shutdown) does, and waits until their
-/// threads have ended, however long that takes.
+/// threads have ended, however long that takes. A task of a worker that drops them waits for the
+/// others only: its own ends when that task next gives way.
 ///
 /// ```
 /// let workers = whirligig::Workers::start(2, &whirligig::Runtime::builder())?;
@@ -98,9 +99,10 @@ impl Workers {
         let count = NonZeroUsize::new(count)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no workers"))?;
         let mut started = Workers {
-            workers: Vec::with_capacity(count.get()),
+            // Room is made as they start: a count without sense ends where the system says so.
+            workers: Vec::new(),
             next: AtomicUsize::new(0),
-            watch: Arc::new(Watch::new(count.get())),
+            watch: Arc::new(Watch::new()),
         };
         for index in 0..count.get() {
             // On an error those that have started are dropped, and so ended.
@@ -171,10 +173,12 @@ impl Workers {
     ///
     /// # Errors
     /// If workers have panicked, or have not ended in time: such a one goes on in the background
-    /// until it comes back to its loop.
+    /// until it comes back to its loop. The worker whose task this is called from is one of these,
+    /// and is not waited for.
     pub fn shutdown(mut self, deadline: Duration) -> Result<(), ShutdownError> {
         self.stop();
-        let ended = self.watch.wait_for_ends(deadline);
+        let own = self.workers.iter().position(Worker::is_here);
+        let ended = self.watch.wait_for_ends(own, deadline);
         let mut error = ShutdownError::default();
         for (worker, ended) in self.workers.iter_mut().zip(ended) {
             let thread = worker.thread.take();
@@ -194,12 +198,20 @@ impl Workers {
     }
 }
 
+impl Worker {
+    /// Whether this is its thread.
+    fn is_here(&self) -> bool {
+        self.thread.as_ref().is_some_and(|own| own.thread().id() == thread::current().id())
+    }
+}
+
 /// Starts a worker and waits until it has its runtime.
 fn start_one(index: usize, builder: &Builder, watch: &Arc<Watch>) -> io::Result<Worker> {
     let name = format!("worker-{index}");
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, is_ready) = mpsc::channel();
     let (builder, own_watch) = (builder.clone(), Arc::clone(watch));
+    own_watch.expect_end();
     let body = move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| match builder.build() {
             Ok(runtime) => {
@@ -241,13 +253,11 @@ fn message(payload: &(dyn Any + Send)) -> Option<String> {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
-        for worker in &mut self.workers {
+        // One that drops its own workers can't wait for itself.
+        for worker in self.workers.iter_mut().filter(|worker| !worker.is_here()) {
             if let Some(thread) = worker.thread.take() {
-                // One that drops its own workers can't wait for itself.
-                if thread.thread().id() != thread::current().id() {
-                    // A panic was told when it happened.
-                    let _ = thread.join();
-                }
+                // A panic was told when it happened.
+                let _ = thread.join();
             }
         }
         contain(|| self.watch.stop());

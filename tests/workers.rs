@@ -125,6 +125,29 @@ fn what_was_not_yet_taken_in_when_its_runtime_goes_is_aborted() {
 }
 
 #[test]
+fn what_is_spawned_on_a_runtime_that_is_being_dropped_is_aborted_at_once() {
+    struct Spawns(Handle, mpsc::Sender<bool>);
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let handle = self.0.clone();
+            let elsewhere = thread::spawn(move || handle.spawn(pending::<()>).is_finished());
+            self.1.send(elsewhere.join().unwrap()).unwrap();
+            self.1.send(self.0.spawn(pending::<()>).is_finished()).unwrap();
+        }
+    }
+    let runtime = Runtime::new().unwrap();
+    let (told, is_told) = mpsc::channel();
+    let spawns = Spawns(runtime.handle(), told);
+    drop(runtime.spawn(async move {
+        let _spawns = spawns;
+        pending::<()>().await;
+    }));
+    drop(runtime);
+    // Or there would be no end to those who spawn faster than the runtime ends what they spawn.
+    assert_eq!(is_told.iter().collect::<Vec<_>>(), [true, true]);
+}
+
+#[test]
 fn a_panic_in_make_arrives_at_the_join() {
     let workers = start(1);
     let task = workers.spawn(|| {
@@ -265,6 +288,16 @@ fn workers_may_be_dropped_by_a_task_of_their_own() {
     });
     assert_eq!(is_gone.recv_timeout(PLENTY), Ok(()));
     drop(task);
+}
+
+#[test]
+fn a_worker_that_shuts_all_down_waits_for_the_others_and_not_for_itself() {
+    let workers = start(2);
+    let handle = workers.handle(0).unwrap().clone();
+    let (told, is_told) = mpsc::channel();
+    drop(handle.spawn(move || async move { told.send(workers.shutdown(Duration::MAX)) }));
+    let error = is_told.recv_timeout(PLENTY).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "not ended in time: worker-0");
 }
 
 #[test]

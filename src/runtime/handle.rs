@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 /// Names a runtime, from any thread, to spawn tasks there.
 ///
-/// It does not keep the runtime: what is spawned on one that is gone is aborted.
+/// It does not keep the runtime: what is spawned on one that is gone, or that is being dropped, is
+/// aborted, and `make` dropped on the thread that spawns.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) home: Arc<Shared>,

@@ -472,8 +472,10 @@ impl<'a> AtHome<'a> {
     }
 
     /// Ends every task without polling it again, also those that are spawned by the drops of
-    /// others, and takes in what has arrived. Not from inside a task's poll.
+    /// others, and takes in what has arrived. Tasks that are spawned elsewhere are refused from now
+    /// on. Not from inside a task's poll.
     pub(crate) fn end_tasks(self) {
+        self.inbox().refuse_tasks();
         let local = self.local();
         loop {
             self.receive();

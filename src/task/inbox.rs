@@ -93,6 +93,8 @@ pub(crate) struct Inbox {
 
 struct Messages {
     list: Vec<Message>,
+    /// Home is ending its tasks, and takes no new ones.
+    ending: bool,
     /// Home is gone.
     closed: bool,
 }
@@ -101,7 +103,7 @@ impl Inbox {
     pub(super) fn new(unpark: Box<dyn Fn() + Send + Sync>) -> Inbox {
         Inbox {
             state: AtomicU8::new(Parking::Awake as u8),
-            messages: Mutex::new(Messages { list: Vec::new(), closed: false }),
+            messages: Mutex::new(Messages { list: Vec::new(), ending: false, closed: false }),
             unpark,
         }
     }
@@ -128,7 +130,7 @@ impl Inbox {
     /// Adds a message and sees to it that home finds it.
     pub(super) fn push(&self, message: Message) -> Result<(), Message> {
         let mut messages = self.lock();
-        if messages.closed {
+        if messages.closed || messages.ending && matches!(message, Message::New(_)) {
             return Err(message);
         }
         messages.list.push(message);
@@ -211,6 +213,12 @@ impl Inbox {
     fn change(&self, from: Parking, to: Parking) -> bool {
         let (from, to) = (from as u8, to as u8);
         self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Refuses new tasks from now on: while others spawned them faster than home ends them, there
+    /// would be no end. All other messages are of tasks that are there, and so are bounded.
+    pub(super) fn refuse_tasks(&self) {
+        self.lock().ending = true;
     }
 
     /// Refuses messages from now on; false, and nothing is changed, if some are there.

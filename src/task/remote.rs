@@ -20,7 +20,7 @@ const REMOTE: u32 = 1;
 
 impl Shared {
     /// Spawns a task from any thread. `make` is called at home, where the future that it makes
-    /// stays. If home is gone the task is aborted.
+    /// stays. If home is gone, or ending its tasks, the task is aborted.
     pub(crate) fn spawn_remote<M, F>(
         self: &Arc<Self>,
         make: M,
@@ -57,8 +57,8 @@ fn spawn_unstarted<F: Future + 'static>(
     let task = unsafe { Task::from_header(header) };
     if let Err(message) = home.inbox().push(Message::New(task)) {
         let Message::New(task) = message else { unreachable!("a message comes back as it was") };
-        // SAFETY: nobody else knows the task but its handle, which waits for it to be over; the
-        // future was not polled, so that it may be dropped here.
+        // SAFETY: home refused the task, so that nobody else knows it but its handle, which waits
+        // for it to be over; the future was not polled, and may be dropped here.
         unsafe { end_unstarted(&task) };
     }
     handle

@@ -37,11 +37,15 @@ fn a_worker_that_panics_outside_of_a_task_is_reported_and_its_tasks_are_aborted(
 #[test]
 fn workers_that_can_not_all_be_started_leave_none() {
     let kernel = PassThrough::new();
-    let made = AtomicUsize::new(0);
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
     kernel.set_rule(move |call, _| {
-        let fails = call == Call::Epoll && made.fetch_add(1, Ordering::SeqCst) == 1;
+        let fails = call == Call::Epoll && counted.fetch_add(1, Ordering::SeqCst) == 1;
         fails.then(|| Fault::Error(24))
     });
-    let error = Workers::start(3, &Runtime::builder().kernel(kernel.handle())).unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(24));
+    for count in [3, usize::MAX] {
+        made.store(0, Ordering::SeqCst);
+        let error = Workers::start(count, &Runtime::builder().kernel(kernel.handle())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(24));
+    }
 }

@@ -30,9 +30,14 @@ enum End {
 }
 
 impl Watch {
-    pub(super) fn new(workers: usize) -> Watch {
-        let state = State { ends: vec![End::NotYet; workers], watched: false, stopped: false };
+    pub(super) fn new() -> Watch {
+        let state = State { ends: Vec::new(), watched: false, stopped: false };
         Watch { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// One worker more is about to start.
+    pub(super) fn expect_end(&self) {
+        self.lock().ends.push(End::NotYet);
     }
 
     /// Nothing that can panic runs under the lock.
@@ -49,9 +54,12 @@ impl Watch {
         self.changed.notify_all();
     }
 
-    /// Waits until all workers have ended, or the time is over; which have.
-    pub(super) fn wait_for_ends(&self, time: Duration) -> Vec<bool> {
-        let goes_on = |state: &mut State| state.ends.iter().any(|end| matches!(end, End::NotYet));
+    /// Waits until all workers have ended, but for `except`, or the time is over; which have.
+    pub(super) fn wait_for_ends(&self, except: Option<usize>, time: Duration) -> Vec<bool> {
+        let goes_on = |state: &mut State| {
+            let mut ends = state.ends.iter().enumerate();
+            ends.any(|(index, end)| Some(index) != except && matches!(end, End::NotYet))
+        };
         let waited = self.changed.wait_timeout_while(self.lock(), time, goes_on);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.ends.iter().map(|end| !matches!(end, End::NotYet)).collect()
@@ -103,9 +111,8 @@ impl Watch {
         let stopped = state.stopped;
         let ends: Vec<End> = state.ends.iter_mut().map(End::tell).collect();
         drop(state);
-        let now = Instant::now();
         let told = pulses.iter_mut().zip(ends).filter_map(|(pulse, end)| match end {
-            End::NotYet => pulse.feel(now, limit),
+            End::NotYet => pulse.feel(limit),
             End::Panicked(Some(message)) => {
                 Some(WorkerEvent::Panicked { name: pulse.name.clone(), message })
             }
@@ -131,29 +138,59 @@ struct Pulse {
     name: String,
     handle: Handle,
     looks: u64,
+    /// It waited for events when that was last seen, and may have gone on at any time since.
+    was_parked: bool,
+    /// Since when it is silent at least.
     since: Instant,
     is_silent: bool,
 }
 
 impl Pulse {
     fn new((name, handle): (String, Handle)) -> Pulse {
-        let looks = handle.looks();
-        Pulse { name, handle, looks, since: Instant::now(), is_silent: false }
+        let (looks, was_parked) = (handle.looks(), handle.is_parked());
+        Pulse { name, handle, looks, was_parked, since: Instant::now(), is_silent: false }
     }
 
     /// What there is to tell of it now.
-    fn feel(&mut self, now: Instant, limit: Duration) -> Option<WorkerEvent> {
+    fn feel(&mut self, limit: Duration) -> Option<WorkerEvent> {
+        // A silence is counted from after one look at the worker to before another, so that it is
+        // not taken for longer than it is if this thread is kept waiting in between.
+        let now = Instant::now();
         let looks = self.handle.looks();
-        if looks != self.looks || self.handle.is_parked() {
-            (self.looks, self.since) = (looks, now);
+        let is_parked = self.handle.is_parked();
+        let was_parked = std::mem::replace(&mut self.was_parked, is_parked);
+        if looks != self.looks || is_parked || was_parked {
+            (self.looks, self.since) = (looks, Instant::now());
             let resumed = std::mem::replace(&mut self.is_silent, false);
             return resumed.then(|| WorkerEvent::Resumed { name: self.name.clone() });
         }
-        let lasting = now - self.since;
+        let lasting = now.saturating_duration_since(self.since);
         if self.is_silent || lasting < limit {
             return None;
         }
         self.is_silent = true;
         Some(WorkerEvent::Silent { name: self.name.clone(), lasting })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Runtime;
+
+    #[test]
+    fn a_worker_that_waited_is_silent_from_when_it_is_first_seen_not_to_wait() {
+        let runtime = Runtime::new().unwrap();
+        let handle = runtime.handle();
+        // After a turn without work it waits, as far as others know.
+        let _done = runtime.turn().unwrap();
+        let mut pulse = Pulse::new(("worker-0".into(), handle.clone()));
+        assert_eq!(pulse.feel(Duration::ZERO), None);
+        // It has to go on now, and may have done so this moment.
+        drop(handle.spawn(|| async {}));
+        assert!(!handle.is_parked());
+        assert_eq!(pulse.feel(Duration::ZERO), None);
+        assert!(matches!(pulse.feel(Duration::ZERO), Some(WorkerEvent::Silent { .. })));
+        assert_eq!(pulse.feel(Duration::ZERO), None, "it is said once");
     }
 }
