@@ -18,21 +18,21 @@ impl Key {
         self.0
     }
 
-    const fn new(slot: u32, generation: u32) -> Key {
+    pub(crate) const fn new(slot: u32, generation: u32) -> Key {
         Key((generation as u64) << 32 | slot as u64)
     }
 
-    const fn slot(self) -> usize {
+    pub(crate) const fn slot(self) -> usize {
         self.0 as u32 as usize
     }
 
-    const fn generation(self) -> u32 {
+    pub(crate) const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 }
 
 /// The generation that no key carries: that of retired slots, and of [`Slab::RESERVED`].
-const RETIRED: u32 = u32::MAX;
+pub(crate) const RETIRED: u32 = u32::MAX;
 
 #[derive(Debug)]
 pub(crate) struct Slab<T> {

@@ -38,7 +38,6 @@ const COLUMNS_MAX: usize = 100;
 const EXPECTED: &[(&str, &str)] = &[
     ("src/net/half.rs", "only `reunite` takes it, and the half with it"),
     ("src/net/half.rs", "the halves are the only two references"),
-    ("src/reactor/mod.rs", "the slab makes the value it was asked to"),
     ("src/reactor/watched.rs", "only `into_parts` takes it, and all of this with it"),
     ("src/reactor/watched.rs", "only this takes it"),
     ("src/sync/mutex.rs", "a guard has the value until it is dropped"),

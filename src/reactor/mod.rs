@@ -12,6 +12,7 @@
 mod current;
 mod queue;
 mod source;
+mod sources;
 mod waiters;
 mod watched;
 
@@ -30,6 +31,7 @@ use crate::event::{Events, Readiness};
 use crate::slab::{Key, Slab};
 use crate::sys::{Descriptor, Epoll, EventBuffer, KernelHandle, Notifier};
 use source::Source;
+use sources::Sources;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,6 +39,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+use waiters::drop_wakers;
 
 /// Events that one look at the kernel brings at most.
 const EVENTS_MAX: usize = 1024;
@@ -48,7 +51,7 @@ pub(crate) struct Reactor {
     kernel: KernelHandle,
     epoll: Epoll,
     notifier: Arc<Notifier>,
-    sources: RefCell<Slab<Rc<Source>>>,
+    sources: RefCell<Sources>,
     timers: Rc<TimerQueue>,
     /// Where the kernel writes to; None during a look.
     buffer: Cell<Option<Box<EventBuffer>>>,
@@ -77,7 +80,7 @@ impl Reactor {
             kernel,
             epoll,
             notifier,
-            sources: RefCell::new(Slab::new()),
+            sources: RefCell::new(Sources::new()),
             timers: Rc::new(TimerQueue::new()),
             buffer: Cell::new(Some(new_buffer())),
         }))
@@ -198,18 +201,17 @@ impl Reactor {
         direction: Direction,
         assumed: Readiness,
     ) -> io::Result<Rc<Source>> {
-        let mut source = None;
-        let key = self.sources.borrow_mut().insert_with(|key| {
-            let new = Source::new(key, Rc::downgrade(self), direction, assumed);
-            Rc::clone(source.insert(Rc::new(new)))
-        });
-        let source = source.expect("the slab makes the value it was asked to");
-        let added = self.epoll.add(descriptor, direction.interest().edge().bits(), key.bits());
-        if let Err(error) = added {
-            self.sources.borrow_mut().remove(key);
-            return Err(error);
+        let new = |key| Source::new(key, Rc::downgrade(self));
+        let source = self.sources.borrow_mut().insert(new);
+        source.begin(direction, assumed);
+        let bits = direction.interest().edge().bits();
+        match self.epoll.add(descriptor, bits, source.key().bits()) {
+            Ok(()) => Ok(source),
+            Err(error) => {
+                self.forget(&source);
+                Err(error)
+            }
         }
-        Ok(source)
     }
 
     /// Watches a descriptor for `direction` too. What is ready now is reported anew.
@@ -247,22 +249,37 @@ impl Reactor {
 
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if
     /// closing the descriptor would not end the kernel's watch, since it may have duplicates.
-    fn deregister(&self, source: &Source, descriptor: &Descriptor, explicitly: bool) {
-        let removed = self.sources.borrow_mut().remove(source.key());
+    #[inline]
+    fn deregister(&self, source: &Rc<Source>, descriptor: &Descriptor, explicitly: bool) {
         if explicitly {
             // It fails only if the kernel watches it no longer, which is what is wanted.
             let _ = self.epoll.remove(descriptor);
         }
-        drop(removed);
+        self.forget(source);
+    }
+
+    /// Takes a source out of its place; the next socket may have it then.
+    #[inline]
+    fn forget(&self, source: &Rc<Source>) {
+        // Before it can be another's: dropping wakers is foreign code, which may register sockets.
+        let (reader, writer) = source.take_only();
+        let removed = self.sources.borrow_mut().remove(source);
+        if reader.is_some() || writer.is_some() {
+            drop_wakers(reader, writer);
+        }
+        if let Some(removed) = removed {
+            drop_waiters(&removed);
+        }
     }
 
     /// Drops all timers' wakers and those of all sources, and forgets the sources.
     pub(crate) fn close(&self) {
         let mut woken = self.timers.drain();
         // One by one, so that the keys of sockets that outlive this go on to name nothing.
-        let keys = self.sources.borrow().keys();
-        for key in keys {
-            if let Some(source) = self.sources.borrow_mut().remove(key) {
+        let places = self.sources.borrow().places();
+        for index in 0..places {
+            let source = self.sources.borrow_mut().take(index);
+            if let Some(source) = source {
                 source.take_wakers(&mut woken);
             }
         }
@@ -274,6 +291,15 @@ impl Reactor {
 
 fn new_buffer() -> Box<EventBuffer> {
     Box::new(EventBuffer::with_capacity(EVENTS_MAX))
+}
+
+/// Drops the wakers of those who wait for a source that is gone; there are any if futures were
+/// leaked.
+#[cold]
+fn drop_waiters(source: &Source) {
+    let mut wakers = Vec::new();
+    source.take_wakers(&mut wakers);
+    wakers.into_iter().for_each(|waker| contain(|| drop(waker)));
 }
 
 /// Wakes everyone. One whose waker panics keeps none of the others from it.

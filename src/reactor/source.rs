@@ -43,7 +43,8 @@ impl Direction {
 const BOTH: Readiness = Readiness::READABLE.union(Readiness::WRITABLE);
 
 pub(super) struct Source {
-    key: Key,
+    /// Its name, as long as one socket has it.
+    key: Cell<Key>,
     /// Whose it is, and that one's address.
     reactor: Weak<Reactor>,
     home: *const Reactor,
@@ -58,26 +59,41 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// A source that is watched for `direction`; of the other, `assumed` holds.
-    pub(super) fn new(
-        key: Key,
-        reactor: Weak<Reactor>,
-        direction: Direction,
-        assumed: Readiness,
-    ) -> Source {
+    /// A source that no socket has yet.
+    pub(super) fn new(key: Key, reactor: Weak<Reactor>) -> Source {
         Source {
-            key,
+            key: Cell::new(key),
             home: reactor.as_ptr(),
             reactor,
-            interest: Cell::new(direction.interest()),
-            readiness: Cell::new(assumed.difference(direction.readiness())),
+            interest: Cell::new(Interest::READABLE),
+            readiness: Cell::new(Readiness::EMPTY),
             readers: Waiters::default(),
             writers: Waiters::default(),
         }
     }
 
+    /// Begins to be that of a socket, which is watched for `direction`; of the other, `assumed`
+    /// holds.
+    #[inline]
+    pub(super) fn begin(&self, direction: Direction, assumed: Readiness) {
+        self.interest.set(direction.interest());
+        self.readiness.set(assumed.difference(direction.readiness()));
+    }
+
+    #[inline]
     pub(super) fn key(&self) -> Key {
-        self.key
+        self.key.get()
+    }
+
+    #[inline]
+    pub(super) fn set_key(&self, key: Key) {
+        self.key.set(key);
+    }
+
+    /// Whether several tasks have waited for it at the same time, or could.
+    #[inline]
+    pub(super) fn is_shared(&self) -> bool {
+        self.readers.is_shared() || self.writers.is_shared()
     }
 
     /// Whether it is the current reactor's. No other can have the address of one that is
@@ -144,6 +160,18 @@ impl Source {
         }
     }
 
+    /// Takes out the wakers of those who have a direction to themselves, if there are any.
+    #[inline]
+    pub(super) fn take_only(&self) -> (Option<Waker>, Option<Waker>) {
+        (self.readers.take_only(), self.writers.take_only())
+    }
+
+    /// Drops those wakers.
+    pub(super) fn clear_only(&self) {
+        self.readers.clear_only();
+        self.writers.clear_only();
+    }
+
     pub(super) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
         self.readers.take(wakers);
         self.writers.take(wakers);
@@ -153,7 +181,7 @@ impl Source {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Source")
-            .field("key", &self.key)
+            .field("key", &self.key.get())
             .field("interest", &self.interest.get())
             .field("readiness", &self.readiness.get())
             .finish_non_exhaustive()

@@ -268,6 +268,50 @@ fn the_keys_of_sources_that_outlive_their_reactor_name_no_other() {
     assert_eq!(reactor.source_count(), 1, "the old source was gone already");
 }
 
+/// A waker that registers a descriptor when it is dropped, and waits for it.
+struct Registers {
+    waits: Waker,
+    place: Rc<RefCell<Option<(Watched, UnixStream)>>>,
+}
+
+thread_local! {
+    /// What the waker of that name is to do.
+    static REGISTERS: RefCell<Option<Registers>> = const { RefCell::new(None) };
+}
+
+struct RegistersWhenDropped;
+
+impl Wake for RegistersWhenDropped {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for RegistersWhenDropped {
+    fn drop(&mut self) {
+        let Some(Registers { waits, place }) = REGISTERS.take() else { return };
+        let (watched, peer) = watched_pair();
+        assert!(poll_read(&watched, &waits).is_pending());
+        place.replace(Some((watched, peer)));
+    }
+}
+
+#[test]
+fn a_socket_that_is_registered_while_another_is_deregistered_keeps_its_waker() {
+    let (_kernel, reactor, _entered) = reactor();
+    let (watched, _peer) = watched_pair();
+    let waker = Waker::from(Arc::new(RegistersWhenDropped));
+    assert!(poll_read(&watched, &waker).is_pending());
+    drop(waker);
+    let (wakes, waits) = Wakes::new();
+    let place = Rc::new(RefCell::new(None));
+    REGISTERS.set(Some(Registers { waits, place: Rc::clone(&place) }));
+    drop(watched);
+    let (other, mut peer) = place.take().unwrap();
+    peer.write_all(b"!").unwrap();
+    reactor.look(Wait::UntilEvent).unwrap();
+    assert_eq!((wakes.count(), reactor.source_count()), (1, 1));
+    drop(other);
+}
+
 thread_local! {
     /// The source whose waiters a `Reentrant` meddles with.
     static SAME: RefCell<Option<Rc<Watched>>> = const { RefCell::new(None) };

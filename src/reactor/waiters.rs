@@ -60,7 +60,19 @@ impl Waiters {
         }
     }
 
+    /// Whether the direction was ever shared.
+    #[inline]
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.get().is_some()
+    }
+
     /// Takes that waker out again.
+    #[inline]
+    pub(super) fn take_only(&self) -> Option<Waker> {
+        self.only.take()
+    }
+
+    /// Takes that waker out again, and drops it.
     #[inline]
     pub(super) fn clear_only(&self) {
         let old = self.only.take();
@@ -125,7 +137,7 @@ impl Shared {
 
 /// Drops wakers, which may run any code.
 #[cold]
-fn drop_wakers(one: Option<Waker>, other: Option<Waker>) {
+pub(super) fn drop_wakers(one: Option<Waker>, other: Option<Waker>) {
     contain(|| drop(one));
     contain(|| drop(other));
 }

@@ -292,11 +292,10 @@ impl Watched {
 
     fn deregister(&mut self, explicitly: bool) {
         if let Some(source) = self.source.take() {
-            if let Some(reactor) = source.reactor().upgrade() {
-                reactor.deregister(&source, self.descriptor(), explicitly);
+            match source.reactor().upgrade() {
+                Some(reactor) => reactor.deregister(&source, self.descriptor(), explicitly),
+                None => source.clear_only(),
             }
-            source.waiters(Direction::Read).clear_only();
-            source.waiters(Direction::Write).clear_only();
         }
     }
 }
