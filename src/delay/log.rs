@@ -67,12 +67,7 @@ impl Log {
             let number = self.count.next();
             lines.write(|line| {
                 let _ = write!(line, "#{number} - {}ms: ", plan.delay_ms);
-                for character in plan.message.chars() {
-                    match character.is_control() {
-                        true => line.extend(character.escape_default()),
-                        false => line.push(character),
-                    }
-                }
+                push_escaped(line, &plan.message);
             });
         }
     }
@@ -100,6 +95,20 @@ impl Log {
             }
         })
         .await;
+    }
+}
+
+/// Appends `message` with its control characters escaped.
+fn push_escaped(line: &mut String, message: &str) {
+    // Every byte that a control character begins with, and a few more: mostly there is none.
+    if !message.bytes().any(|byte| matches!(byte, 0..=0x1f | 0x7f | 0xc2)) {
+        return line.push_str(message);
+    }
+    for character in message.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Inner {
     pub(super) order: RefCell<Random>,
     pub(super) time_limit: Cell<u64>,
     pub(super) rounds: Cell<u64>,
+    /// The hosts of a round; kept for its room.
+    due: Cell<Vec<usize>>,
 }
 
 pub(super) fn nanoseconds(time: Duration) -> u64 {
@@ -123,6 +125,7 @@ impl Inner {
             order,
             time_limit: Cell::new(nanoseconds(Duration::from_secs(24 * 3600))),
             rounds: Cell::new(0),
+            due: Cell::default(),
         })
     }
 
@@ -177,20 +180,23 @@ impl Inner {
                 continue;
             }
             let wanted = self.next_turn_at(&net);
-            match net.next_at().into_iter().chain(wanted).chain(deadline).min() {
-                Some(next) => {
-                    assert!(
-                        next <= self.time_limit.get(),
-                        "the world's time limit is over at {next} ns"
+            // Most of what happens rouses nobody.
+            while !net.concerns_a_host() {
+                let next = net.next_at().into_iter().chain(wanted).chain(deadline).min();
+                let Some(next) = next else {
+                    panic!(
+                        "nothing is left that could happen, and every task waits: a wake was lost, \
+                         or the program waits for itself"
                     );
-                    let next = next.max(net.now);
-                    net.advance(next);
-                    self.rounds.set(0);
+                };
+                let limit = self.time_limit.get();
+                assert!(next <= limit, "the world's time limit is over at {next} ns");
+                let next = next.max(net.now);
+                net.advance(next);
+                self.rounds.set(0);
+                if [wanted, deadline].into_iter().flatten().any(|at| at <= next) {
+                    break;
                 }
-                None => panic!(
-                    "nothing is left that could happen, and every task waits: a wake was lost, or \
-                     the program waits for itself"
-                ),
             }
         }
     }
@@ -208,25 +214,32 @@ impl Inner {
     /// there was any.
     fn round(&self) -> bool {
         let mut busy = self.work();
-        let hosts: Vec<usize> = {
-            let (machines, net) = (self.machines.borrow(), self.net());
-            let is_due = |host: &usize| {
-                let machine = &machines[*host];
-                let due = machine.until.is_some_and(|at| net.world_time(*host, at) <= net.now);
-                machine.runtime.is_some() && (machine.ready || due || net.hosts[*host].roused)
-            };
-            (0..machines.len()).filter(is_due).collect()
-        };
-        let first = self.order.borrow_mut().index(hosts.len());
+        // Taken out, not borrowed: whatever runs in a turn may run a world of its own.
+        let mut hosts = self.due.take();
+        self.find_due(&mut hosts);
+        let first = if hosts.len() > 1 { self.order.borrow_mut().index(hosts.len()) } else { 0 };
         for &host in hosts[first..].iter().chain(&hosts[..first]) {
             self.turn(host);
             busy = true;
         }
+        hosts.clear();
+        self.due.set(hosts);
         if busy {
             self.rounds.set(self.rounds.get() + 1);
             assert!(self.rounds.get() < ROUNDS_MAX, "the hosts do not come to rest: they spin");
         }
         busy
+    }
+
+    /// The hosts that have something to do.
+    fn find_due(&self, hosts: &mut Vec<usize>) {
+        let (machines, net) = (self.machines.borrow(), self.net());
+        for (host, machine) in machines.iter().enumerate() {
+            let due = machine.until.is_some_and(|at| net.world_time(host, at) <= net.now);
+            if machine.runtime.is_some() && (machine.ready || due || net.hosts[host].roused) {
+                hosts.push(host);
+            }
+        }
     }
 
     fn work(&self) -> bool {

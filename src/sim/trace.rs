@@ -1,10 +1,9 @@
 //! What happened in a world: a hash of all of it, and the last of it in words.
 
-use std::collections::VecDeque;
 use std::fmt;
 
-/// Lines that are kept.
-const LINES_MAX: usize = 200;
+/// Lines that are kept; a power of two.
+const LINES_MAX: usize = 256;
 
 /// What a line of the trace tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +70,8 @@ fn word(bytes: &[u8]) -> u64 {
 pub(super) struct Trace {
     hash: u64,
     count: u64,
-    lines: VecDeque<Line>,
+    /// The last ones, in turn.
+    lines: Vec<Line>,
 }
 
 impl Trace {
@@ -79,11 +79,12 @@ impl Trace {
         let about = (line.host as u64) << 8 | line.what as u64 | (line.number as u64) << 32;
         self.mix(line.at, about);
         self.mix(line.detail, line.result as u64);
+        let place = self.count as usize % LINES_MAX;
         self.count += 1;
-        if self.lines.len() == LINES_MAX {
-            self.lines.pop_front();
+        match self.lines.get_mut(place) {
+            Some(oldest) => *oldest = line,
+            None => self.lines.push(line),
         }
-        self.lines.push_back(line);
     }
 
     /// Takes two words into the hash alone.
@@ -117,7 +118,9 @@ impl Trace {
     /// The last lines, with the hosts' names.
     pub(super) fn last(&self, names: &[String]) -> String {
         let mut text = String::new();
-        for line in &self.lines {
+        let oldest = if self.lines.len() < LINES_MAX { 0 } else { self.count as usize % LINES_MAX };
+        let (newer, older) = self.lines.split_at(oldest);
+        for line in older.iter().chain(newer) {
             let name = names.get(line.host).map_or("?", String::as_str);
             let Line { at, what, number, detail, result, .. } = line;
             let _ = fmt::Write::write_fmt(

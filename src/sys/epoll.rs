@@ -176,7 +176,7 @@ impl EventBuffer {
     #[cfg(any(test, feature = "fault"))]
     pub fn fill(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
         let size = Layout::NATIVE.size();
-        let mut bytes = Vec::with_capacity(self.blocks.len() * BLOCK);
+        let mut bytes = Vec::new();
         for event in events.into_iter().take(self.capacity()) {
             let mut one = [0; 16];
             event.write_to(&mut one, Layout::NATIVE);

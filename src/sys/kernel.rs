@@ -110,6 +110,22 @@ macro_rules! calls {
             fn now(&self) -> u64;
             /// `getaddrinfo(3)`; called where it may block.
             fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+            /// `recv(2)` of at most `bytes_max` into the spare capacity of `bytes`, which grows by
+            /// what came; as [`Kernel::recv`], with the room zeroed first, unless a kernel does
+            /// better.
+            fn recv_into(
+                &self,
+                number: i32,
+                bytes: &mut Vec<u8>,
+                bytes_max: usize,
+            ) -> io::Result<usize> {
+                let start = bytes.len();
+                let room = (bytes.capacity() - start).min(bytes_max);
+                bytes.resize(start + room, 0);
+                let received = self.recv(number, &mut bytes[start..]);
+                bytes.truncate(start + received.as_ref().map_or(0, |count| *count));
+                received
+            }
             /// Runs `work`, which may block, where that keeps nobody waiting; gives it back to
             /// have it run on a thread of the pool of [`crate::blocking`].
             ///
@@ -191,15 +207,9 @@ impl Descriptor {
     pub fn recv_into(&self, bytes: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         match &self.0 {
             Repr::Linux(fd) => retry(|| socket::recv_into(fd.as_fd(), bytes, bytes_max)),
-            // A kernel of somebody's own may do what it likes with its buffer: it gets bytes.
             #[cfg(any(test, feature = "fault"))]
-            Repr::Hosted(_) => {
-                let start = bytes.len();
-                let room = (bytes.capacity() - start).min(bytes_max);
-                bytes.resize(start + room, 0);
-                let received = self.recv(&mut bytes[start..]);
-                bytes.truncate(start + received.as_ref().map_or(0, |count| *count));
-                received
+            Repr::Hosted(hosted) => {
+                retry(|| hosted.kernel.recv_into(hosted.number, bytes, bytes_max))
             }
         }
     }

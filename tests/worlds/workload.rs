@@ -203,6 +203,11 @@ impl Run {
         self.random.borrow_mut().below(bound)
     }
 
+    /// A size below `bound`, a power of two: small ones are as frequent as large ones.
+    fn some_size(&self, bound: u64) -> usize {
+        self.below(1 << (1 + self.below(bound.ilog2().into()))) as usize
+    }
+
     /// A request's one outcome.
     fn ask(&self) {
         self.asked.set(self.asked.get() + 1);
@@ -238,7 +243,7 @@ impl Run {
 
 async fn client(run: Rc<Run>, index: usize) {
     for round in 0..ROUNDS {
-        let message = format!("{index}-{round}-{}", "x".repeat(run.below(2000) as usize));
+        let message = format!("{index}-{round}-{}", "x".repeat(run.some_size(2048)));
         sleep(Duration::from_millis(run.below(300))).await;
         match run.below(8) {
             0 | 1 => one(&run, &message).await,
@@ -386,8 +391,10 @@ async fn given_up(run: &Run, message: &str) {
 /// Bytes go there and back, while more are sent, up to the end of the stream.
 async fn echoed(run: &Run, index: usize) {
     run.ask();
-    let size = run.below(60_000) as usize;
-    let bytes: Vec<u8> = (0..size).map(|at| (at * 7 + index) as u8).collect();
+    let size = run.some_size(1 << 16);
+    let pattern: Vec<u8> = (0..251).map(|at| at + index as u8).collect();
+    let mut bytes = pattern.repeat(size / pattern.len() + 1);
+    bytes.truncate(size);
     let expected = bytes.clone();
     let (pause, chunk) = (run.below(3), 200 + run.below(5000) as usize);
     let work = async {

@@ -257,6 +257,14 @@ impl Net {
         Ok((child, peer))
     }
 
+    /// How many bytes a receive could bring now, at most.
+    pub(super) fn receivable(&mut self, id: Id) -> usize {
+        match &self.entry(id).object {
+            Object::Tcp(tcp) => tcp.readable(),
+            _ => usize::MAX,
+        }
+    }
+
     /// Receives into `buffer`; takes what it received unless it only peeks.
     pub(super) fn recv(&mut self, id: Id, buffer: &mut [u8], peek: bool) -> Sys<usize> {
         let host = self.entry(id).host;

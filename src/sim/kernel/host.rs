@@ -4,7 +4,8 @@ use super::errno::{EADDRNOTAVAIL, EBADF, EMFILE};
 use super::net::{Id, Sys};
 use super::tcp::Tcp;
 use crate::sys::signal::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Ports that are given out unasked (`ip(7)`, ip_local_port_range).
@@ -31,13 +32,45 @@ pub(in crate::sim) struct Host {
     table: Vec<Option<Id>>,
     /// The sockets that have a port, whichever address they have it at.
     ports: BTreeMap<u16, Vec<Id>>,
-    connections: BTreeMap<(SocketAddr, SocketAddr), Id>,
+    connections: HashMap<(SocketAddr, SocketAddr), Id, BuildHasherDefault<Mixer>>,
     /// Pairs of addresses in TIME-WAIT, until when, and whether the port may be bound meanwhile.
     resting: BTreeMap<(SocketAddr, SocketAddr), (u64, bool)>,
     next_port: u16,
     signals: Vec<(Signal, u64)>,
     /// What signals raise.
     pub(super) signal_eventfds: Vec<Id>,
+}
+
+/// Hashes addresses: fast, and the same in every run. Nobody here chooses them to do harm.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
 }
 
 impl Host {
@@ -55,7 +88,7 @@ impl Host {
             descriptors_max: 1024,
             table: Vec::new(),
             ports: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            connections: HashMap::default(),
             resting: BTreeMap::new(),
             next_port: EPHEMERAL.start + (first_port % span) as u16,
             signals: Vec::new(),

@@ -343,6 +343,18 @@ impl Kernel for SimKernel {
         self.on_socket(What::Peek, number, asked, |net, id| net.recv(id, buffer, true))
     }
 
+    fn recv_into(&self, number: i32, bytes: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        let start = bytes.len();
+        let room = (bytes.capacity() - start).min(bytes_max);
+        let received = self.on_socket(What::Recv, number, room as u64, |net, id| {
+            // No more of the room is zeroed than will be written to.
+            bytes.resize(start + room.min(net.receivable(id)), 0);
+            net.recv(id, &mut bytes[start..], false)
+        });
+        bytes.truncate(start + received.as_ref().map_or(0, |count| *count));
+        received
+    }
+
     fn recv_vectored(&self, number: i32, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let asked: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         self.on_socket(What::Recv, number, asked as u64, |net, id| {

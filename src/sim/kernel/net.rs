@@ -15,7 +15,7 @@ use crate::sim::link::Links;
 use crate::sim::planted::Planted;
 use crate::sim::random::Random;
 use crate::sim::trace::{Line, Trace, What};
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
@@ -100,30 +100,14 @@ pub(super) enum Action {
     Work(usize, u64, Work),
 }
 
+/// What is to happen, in the order of time, then of entry. What it is has its place elsewhere: a
+/// heap moves its entries about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: u64,
     sequence: u64,
-    action: Action,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Due) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Due) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
+    /// The place in `Net::actions`.
+    action: usize,
 }
 
 pub(in crate::sim) struct Net {
@@ -131,6 +115,9 @@ pub(in crate::sim) struct Net {
     pub(in crate::sim) now: u64,
     sequence: u64,
     agenda: BinaryHeap<Reverse<Due>>,
+    /// What the agenda is about; None at places that are free.
+    actions: Vec<Option<Action>>,
+    free_actions: Vec<usize>,
     /// Packets that need no time, in order.
     pub(super) at_once: VecDeque<Packet>,
     pub(in crate::sim) hosts: Vec<Host>,
@@ -160,6 +147,8 @@ impl Net {
             now: 0,
             sequence: 0,
             agenda: BinaryHeap::new(),
+            actions: Vec::new(),
+            free_actions: Vec::new(),
             at_once: VecDeque::new(),
             hosts: Vec::new(),
             objects: Vec::new(),
@@ -185,12 +174,22 @@ impl Net {
     fn schedule_at(&mut self, at: u64, action: Action) {
         let sequence = self.sequence;
         self.sequence += 1;
-        self.agenda.push(Reverse(Due { at, sequence, action }));
+        let place = self.free_actions.pop().unwrap_or_else(|| {
+            self.actions.push(None);
+            self.actions.len() - 1
+        });
+        self.actions[place] = Some(action);
+        self.agenda.push(Reverse(Due { at, sequence, action: place }));
     }
 
     /// When the next thing happens, if nobody does anything.
     pub(in crate::sim) fn next_at(&self) -> Option<u64> {
         self.agenda.peek().map(|Reverse(due)| due.at)
+    }
+
+    /// Whether something happened that a host is to look at.
+    pub(in crate::sim) fn concerns_a_host(&self) -> bool {
+        !self.work.is_empty() || self.hosts.iter().any(|host| host.roused)
     }
 
     /// Goes on to the time `to`, and does what was due until then.
@@ -199,9 +198,13 @@ impl Net {
             if due.at > to {
                 break;
             }
-            let Some(Reverse(due)) = self.agenda.pop() else { break };
-            self.now = self.now.max(due.at);
-            self.act(due.action);
+            let Due { at, action, .. } = *due;
+            self.agenda.pop();
+            self.now = self.now.max(at);
+            self.free_actions.push(action);
+            if let Some(action) = self.actions[action].take() {
+                self.act(action);
+            }
             self.settle();
         }
         self.now = self.now.max(to);
