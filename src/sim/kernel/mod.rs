@@ -12,6 +12,7 @@ mod epoll;
 pub(in crate::sim) mod errno;
 mod host;
 mod net;
+mod outcome;
 mod segments;
 mod tcp;
 
@@ -26,6 +27,7 @@ use crate::sys::{Connect, Control, Descriptor, EventBuffer, Family, Hosted, Kern
 use epoll::Epoll;
 use errno::{EADDRNOTAVAIL, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
 use net::{Action, Id, Object};
+use outcome::Outcome;
 use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -60,59 +62,6 @@ pub(super) fn thread_number() -> u64 {
         }
         own.get()
     })
-}
-
-/// A result as the trace has it: a count, or an error's number, negative.
-trait Outcome {
-    fn outcome(&self) -> i64;
-}
-
-impl Outcome for () {
-    fn outcome(&self) -> i64 {
-        0
-    }
-}
-
-impl Outcome for usize {
-    fn outcome(&self) -> i64 {
-        *self as i64
-    }
-}
-
-impl Outcome for i32 {
-    fn outcome(&self) -> i64 {
-        (*self).into()
-    }
-}
-
-impl Outcome for Connect {
-    fn outcome(&self) -> i64 {
-        (*self == Connect::InProgress).into()
-    }
-}
-
-impl Outcome for Option<i32> {
-    fn outcome(&self) -> i64 {
-        self.unwrap_or(0).into()
-    }
-}
-
-impl Outcome for Option<Duration> {
-    fn outcome(&self) -> i64 {
-        self.map_or(-1, |time| time.as_secs() as i64)
-    }
-}
-
-impl Outcome for SocketAddr {
-    fn outcome(&self) -> i64 {
-        self.port().into()
-    }
-}
-
-impl Outcome for (i32, SocketAddr) {
-    fn outcome(&self) -> i64 {
-        self.0.into()
-    }
 }
 
 impl SimKernel {
