@@ -10,6 +10,8 @@ pub(super) const BACKLOG: u32 = 4096;
 /// Listens at all addresses of `target`, such as those of IPv4 and IPv6, with one port: port 0
 /// picks one that is free at the first address.
 ///
+/// Cancel safety: nothing is left behind.
+///
 /// # Errors
 /// Those of [`resolve`]; `AddrInUse` if the port is taken at one of the addresses; the last
 /// address's error if none can be listened at.
@@ -19,6 +21,8 @@ pub async fn listen(target: impl Addresses) -> io::Result<Vec<TcpListener>> {
 
 /// As [`listen`], so many times over: for workers that share the addresses, and among which the
 /// kernel deals the connections out (`SO_REUSEPORT`, `socket(7)`).
+///
+/// Cancel safety: nothing is left behind.
 ///
 /// # Errors
 /// As for [`listen`].

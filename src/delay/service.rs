@@ -7,6 +7,7 @@ use super::plan::{Plan, plan};
 use crate::future::{Either, race};
 use crate::http::{Answer, Request, Server, ServerOptions};
 use crate::net::{TcpListener, TcpStream};
+use crate::task_set::TaskSet;
 use crate::time::{sleep, timeout};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -59,8 +60,11 @@ impl Default for ServiceOptions {
 ///
 /// What is under way after that ends with the runtime.
 ///
+/// Cancel safety: dropping it closes the listeners and idle connections. Requests under way are
+/// answered, by tasks of their own, and then their connections are closed.
+///
 /// # Errors
-/// Those of `stop`.
+/// Those of `stop`; then all stands as if it had been dropped.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     options: ServiceOptions,
@@ -78,6 +82,7 @@ pub async fn serve(
         }
         answer(planned, body)
     }));
+    let draining = Draining(Rc::clone(&server));
     let serving = Rc::clone(&server);
     let serve_one = Rc::new(move |(stream, pass): (TcpStream, Pass)| {
         let server = Rc::clone(&serving);
@@ -88,33 +93,29 @@ pub async fn serve(
         });
     });
     let listeners: Vec<_> = listeners.into_iter().map(Rc::new).collect();
-    let accepting: Vec<_> = listeners
-        .iter()
-        .map(|listener| {
-            let (listener, serve_one) = (Rc::clone(listener), Rc::clone(&serve_one));
-            let (gate, log) = (Rc::clone(&gate), Rc::clone(&log));
-            crate::spawn(async move {
-                while let Either::Second(accepted) =
-                    race(gate.closes(), accept(&listener, &gate, &log)).await
-                {
-                    if let Some(stream) = accepted {
-                        // Several listeners may have seen the same room.
-                        gate.has_room().await;
-                        serve_one((stream, gate.enter()));
-                    }
+    let mut accepting = TaskSet::new();
+    for listener in &listeners {
+        let (listener, serve_one) = (Rc::clone(listener), Rc::clone(&serve_one));
+        let (gate, log) = (Rc::clone(&gate), Rc::clone(&log));
+        accepting.spawn(async move {
+            while let Either::Second(accepted) =
+                race(gate.closes(), accept(&listener, &gate, &log)).await
+            {
+                if let Some(stream) = accepted {
+                    // Several listeners may have seen the same room.
+                    gate.has_room().await;
+                    serve_one((stream, gate.enter()));
                 }
-            })
-        })
-        .collect();
+            }
+        });
+    }
     stop().await?;
     gate.close();
     // First, so that the connections that come now are read without waiting to hear of bytes.
-    server.drain();
+    drop(draining);
     let ending = async {
-        for task in accepting {
-            // A panic in it is in the panic hook's hands.
-            let _ = task.await;
-        }
+        // A panic in one of them is in the panic hook's hands.
+        while accepting.next().await.is_some() {}
         for listener in listeners {
             // No more than were queued: clients that come back at once must not go on for ever.
             for _ in 0..BACKLOG {
@@ -134,6 +135,15 @@ pub async fn serve(
     }
     log.finish().await;
     Ok(())
+}
+
+/// Has a server close connections instead of waiting for further requests, once it is dropped.
+struct Draining<H>(Rc<Server<H>>);
+
+impl<H> Drop for Draining<H> {
+    fn drop(&mut self) {
+        self.0.drain();
+    }
 }
 
 /// The message, after its delay, or the refusal. `body` is that of the request, in whose place

@@ -160,7 +160,9 @@ impl Misplaced {
 /// A function with a stack of its own, as a future of what it returns.
 ///
 /// [`spawn`] makes a task of one. By itself it can be awaited, raced or kept like any future.
-/// Dropping it ends it: see [the module](self#ends).
+///
+/// Cancel safety: dropping it unwinds it where it waits, and its locals are dropped: see
+/// [the module](self#ends).
 ///
 /// The function may not borrow from outside. A value that is forgotten is not dropped, and a
 /// fiber that is forgotten while it waits leaves its frames behind: what was lent to it would be

@@ -57,6 +57,8 @@ pub struct Client {
 impl Client {
     /// Connects.
     ///
+    /// Cancel safety: nothing is left behind.
+    ///
     /// # Errors
     /// As [`TcpStream::connect`].
     pub async fn connect(target: impl Addresses) -> io::Result<Client> {

@@ -99,7 +99,9 @@ where
     pub fn serve(&self, stream: TcpStream) -> impl Future<Output = io::Result<()>> {
         Exchange::new(self, stream).run()
     }
+}
 
+impl<H> Server<H> {
     /// Ends connections that are idle, now, and the others after the requests that they are at.
     pub fn drain(&self) {
         self.shared.drain.start();

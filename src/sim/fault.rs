@@ -9,7 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub enum Fault {
-    /// A call is interrupted (EINTR). By call.
+    /// A call that may wait is interrupted (EINTR): an accept, a connect, a receive, a send. By
+    /// call.
     Interrupt,
     /// A receive or an accept finds nothing, a send no room (EAGAIN), although a moment ago there
     /// was some. By call.

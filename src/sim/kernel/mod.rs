@@ -166,7 +166,9 @@ impl Net {
                 return Err(number);
             }
         }
-        if self.fault(Fault::Interrupt, host) {
+        let may_be_interrupted =
+            matches!(what, What::Accept | What::Connect | What::Recv | What::Send);
+        if may_be_interrupted && self.fault(Fault::Interrupt, host) {
             return Err(EINTR);
         }
         if may_fail.contains(&EMFILE) && self.fault(Fault::NoDescriptors, host) {

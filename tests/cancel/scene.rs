@@ -1,0 +1,208 @@
+//! One operation in a world of its own, dropped at one place.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use whirligig::net::{TcpListener, TcpSocket, TcpStream};
+use whirligig::sim::{Counts, Fault, Faults, Link, World};
+use whirligig::sync::oneshot;
+use whirligig::task::JoinHandle;
+use whirligig::time::{sleep, timeout};
+
+/// Drops a future in one place. Places are counted: before each poll, when it may have been woken,
+/// and after each that was pending.
+pub(crate) struct Cut {
+    /// Where to drop it.
+    at: u64,
+    passed: Cell<u64>,
+}
+
+impl Cut {
+    fn strikes(&self) -> bool {
+        let place = self.passed.get();
+        self.passed.set(place + 1);
+        place == self.at
+    }
+
+    fn struck(&self) -> bool {
+        self.passed.get() > self.at
+    }
+
+    /// The future's output, or None if it was dropped.
+    pub(crate) async fn poll<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if self.strikes() {
+                return Poll::Ready(None);
+            }
+            match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if self.strikes() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The operation's output, which is begun anew if it was dropped.
+    pub(crate) async fn retry<T>(&self, mut operation: impl AsyncFnMut() -> T) -> T {
+        loop {
+            if let Some(output) = self.poll(operation()).await {
+                return output;
+            }
+        }
+    }
+}
+
+/// Where an operation is tried.
+#[derive(Clone)]
+pub(crate) struct Scene {
+    pub(crate) cut: Rc<Cut>,
+    pub(crate) world: World,
+}
+
+/// What is to be seen of an operation, as a future.
+pub(crate) type Run = fn(Scene) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+/// The host that everything happens on.
+pub(crate) const HOST: &str = "host";
+
+/// What goes wrong, besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    None,
+    /// Interrupted calls, short ones, spurious and late events, late packets.
+    Noise,
+    /// The call of this number fails with this error.
+    Call(u64, i32),
+}
+
+/// What came of it.
+pub(crate) struct Seen {
+    /// It was dropped.
+    pub(crate) struck: bool,
+    /// The operation or what stands around it failed.
+    pub(crate) failed: bool,
+    /// How many calls could have failed.
+    pub(crate) calls: u64,
+}
+
+/// Runs `run` in the world of `seed`, cut in the `at`th place. Whatever comes of it, nothing may be
+/// left: no task, timer, registration, descriptor or connection.
+pub(crate) fn play(name: &str, run: Run, seed: u64, at: u64, trouble: Trouble) -> Seen {
+    let world = World::seeded(seed);
+    let what = format!("{name}, seed {seed}, place {at}, {trouble:?}");
+    let _told = Told(&what);
+    let cut = Rc::new(Cut { at, passed: Cell::new(0) });
+    let scene = Scene { cut: Rc::clone(&cut), world: world.clone() };
+    let outcome = Rc::new(RefCell::new(None));
+    let (over, is_over) = oneshot::channel();
+    let (over, kept) = (Cell::new(Some(over)), Rc::clone(&outcome));
+    world.host(HOST, move || {
+        let (scene, kept, over) = (scene.clone(), Rc::clone(&kept), over.take());
+        async move {
+            // At first the host's own registrations come to rest.
+            sleep(Duration::from_millis(1)).await;
+            let before = scene.world.counts(HOST);
+            // Who waits for a helper that failed would wait for ever.
+            let ran = timeout(Duration::from_secs(1000), run(scene.clone())).await;
+            *kept.borrow_mut() = Some((ran.unwrap_or_else(|late| Err(late.into())), before));
+            over.map(|over| over.send(()));
+            Ok(())
+        }
+    });
+    world.set_link(HOST, HOST, Link::default());
+    world.set_faults(match trouble {
+        Trouble::None => Faults::none(),
+        Trouble::Noise => noise(),
+        Trouble::Call(k, errno) => Faults::none().with_kth_call(k, errno),
+    });
+    world.run_until(async {
+        is_over.await.unwrap_or_else(|_| panic!("{what}: the host ended"));
+        // Threads that block, and what aborted tasks hold, end a little later.
+        sleep(Duration::from_secs(10)).await;
+    });
+    let left = world.counts(HOST);
+    let Some((result, before)) = outcome.take() else { panic!("{what}: no outcome") };
+    // The host's own future was a task then.
+    let before = before.map(|before| Counts { tasks: before.tasks - 1, ..before });
+    assert_eq!(left, before, "{what}: left");
+    let calls = world.failable_call_count();
+    world.finish();
+    if !matches!(trouble, Trouble::Call(..)) {
+        result.as_ref().unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    Seen { struck: cut.struck(), failed: result.is_err(), calls }
+}
+
+/// Says what was tried, if it panics.
+struct Told<'a>(&'a str);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0);
+        }
+    }
+}
+
+fn noise() -> Faults {
+    Faults::none()
+        .with(Fault::Interrupt, 50_000)
+        .with(Fault::WouldBlock, 100_000)
+        .with(Fault::Short, 200_000)
+        .with(Fault::SpuriousEvent, 100_000)
+        .with(Fault::Reorder, 200_000)
+        .with(Fault::Split, 200_000)
+        .with(Fault::Pieces, 200_000)
+        .with(Fault::Stall, 20_000)
+}
+
+/// A task beside the operation; aborted if its scene ends before it does.
+pub(crate) struct Helper<T>(JoinHandle<T>);
+
+pub(crate) fn helper<T: 'static>(future: impl Future<Output = T> + 'static) -> Helper<T> {
+    Helper(whirligig::spawn(future))
+}
+
+impl<T> Helper<T> {
+    pub(crate) async fn join(mut self) -> T {
+        (&mut self.0).await.unwrap_or_else(|error| panic!("a helper: {error}"))
+    }
+}
+
+impl<T> Drop for Helper<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Two streams that are connected with each other, with small buffers.
+pub(crate) async fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_receive_buffer(4096)?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let listener = socket.listen(16)?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer(4096)?;
+    socket.set_receive_buffer(4096)?;
+    let ours = socket.connect(listener.local_addr()?).await?;
+    let theirs = listener.accept().await?.0;
+    Ok((ours, theirs))
+}
+
+/// A listener, and its address as a text.
+pub(crate) fn listener() -> io::Result<(TcpListener, std::net::SocketAddr)> {
+    let listener = TcpListener::bind_address(([127, 0, 0, 1], 0).into())?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Bytes that tell where they belong.
+pub(crate) fn payload(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
