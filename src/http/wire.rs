@@ -130,7 +130,6 @@ impl<'s> Wire<'s> {
 
     /// Waits for the first bytes of a request without a buffer. 0 if the connection is to end.
     pub(super) fn poll_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.release();
         // What came before the drain is answered, also on a connection that is not yet watched:
         // that one is read without knowing. Who was woken is so mostly for bytes.
         let try_first = mem::replace(&mut self.waits, true) || self.shared.drain.is_started();
@@ -141,6 +140,7 @@ impl<'s> Wire<'s> {
                 return Poll::Ready(filled);
             }
         }
+        self.input.release(&self.shared.buffers);
         if self.ticket.poll_started(cx).is_ready() || self.poll_idle_too_long(cx).is_ready() {
             return Poll::Ready(Ok(0));
         }
@@ -169,14 +169,14 @@ impl<'s> Wire<'s> {
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let filled = self.stream.poll_read_into(cx, self.input.room(&self.shared.buffers));
         if filled.is_pending() {
-            self.input.release();
+            self.input.release(&self.shared.buffers);
         }
         filled
     }
 
     /// Waits until the client goes away, for the time that an answer takes.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.input.release();
+        self.input.release(&self.shared.buffers);
         // It would wake an answer for nothing, and takes room.
         self.idle = None;
         match self.stream.poll_closed(cx) {
@@ -318,6 +318,12 @@ impl<'s> Wire<'s> {
         })
         .await;
         Ok(())
+    }
+}
+
+impl Drop for Wire<'_> {
+    fn drop(&mut self) {
+        self.input.release(&self.shared.buffers);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Buffers that are held only while there is something in them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -47,7 +48,9 @@ use std::rc::Rc;
 pub struct BufferPool(Rc<Pool>);
 
 struct Pool {
-    free: RefCell<Vec<Vec<u8>>>,
+    /// The one that was given back last; without room there is none.
+    last: Cell<Vec<u8>>,
+    others: RefCell<Vec<Vec<u8>>>,
     buffer_bytes: usize,
     free_max: usize,
 }
@@ -56,22 +59,66 @@ impl BufferPool {
     /// A pool of buffers with room for `buffer_bytes` each, which keeps at most `free_max` unused.
     #[must_use]
     pub fn new(buffer_bytes: usize, free_max: usize) -> BufferPool {
-        BufferPool(Rc::new(Pool { free: RefCell::new(Vec::new()), buffer_bytes, free_max }))
+        let (last, others) = (Cell::default(), RefCell::default());
+        BufferPool(Rc::new(Pool { last, others, buffer_bytes, free_max }))
     }
 
     /// An empty buffer: an unused one, or a new one if there is none.
     #[inline]
     #[must_use]
     pub fn take(&self) -> PooledBuffer {
-        let unused = self.0.free.borrow_mut().pop();
-        let bytes = unused.unwrap_or_else(|| Vec::with_capacity(self.0.buffer_bytes));
-        PooledBuffer { bytes, pool: Rc::clone(&self.0) }
+        PooledBuffer { bytes: self.take_bytes(), pool: Rc::clone(&self.0) }
+    }
+
+    /// As [`take`](BufferPool::take), for who gives it back with
+    /// [`give_back`](BufferPool::give_back).
+    #[inline]
+    pub(crate) fn take_bytes(&self) -> Vec<u8> {
+        let last = self.0.last.take();
+        if last.capacity() > 0 { last } else { self.0.take_other() }
+    }
+
+    #[inline]
+    pub(crate) fn give_back(&self, bytes: Vec<u8>) {
+        self.0.give_back(bytes);
     }
 
     /// How many buffers nobody holds.
     #[must_use]
     pub fn unused(&self) -> usize {
-        self.0.free.borrow().len()
+        let last = self.0.last.take();
+        let count = usize::from(last.capacity() > 0);
+        self.0.last.set(last);
+        count + self.0.others.borrow().len()
+    }
+}
+
+impl Pool {
+    #[inline(never)]
+    fn take_other(&self) -> Vec<u8> {
+        let other = self.others.borrow_mut().pop();
+        other.unwrap_or_else(|| Vec::with_capacity(self.buffer_bytes))
+    }
+
+    #[inline]
+    fn give_back(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        // One that grew, or was exchanged, would make the pool's bound on memory untrue.
+        let is_own = (self.buffer_bytes..2 * self.buffer_bytes).contains(&bytes.capacity());
+        if is_own && self.free_max > 0 {
+            let before = self.last.replace(bytes);
+            if before.capacity() > 0 {
+                self.keep_other(before);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn keep_other(&self, bytes: Vec<u8>) {
+        let mut others = self.others.borrow_mut();
+        if others.len() + 1 < self.free_max {
+            others.push(bytes);
+        }
     }
 }
 
@@ -110,15 +157,7 @@ impl DerefMut for PooledBuffer {
 impl Drop for PooledBuffer {
     #[inline]
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        // One that grew, or was exchanged, would make the pool's bound on memory untrue.
-        let least = self.pool.buffer_bytes;
-        let is_own = (least..2 * least).contains(&bytes.capacity());
-        let mut free = self.pool.free.borrow_mut();
-        if is_own && free.len() < self.pool.free_max {
-            free.push(bytes);
-        }
+        self.pool.give_back(mem::take(&mut self.bytes));
     }
 }
 
