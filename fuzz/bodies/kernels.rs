@@ -11,9 +11,16 @@
 //!    repeats what was reported before: such a repetition is left out, and where it was possible the
 //!    order of events is not compared.
 //! 5. What Nagle's algorithm holds back until such an acknowledgement: it is off in the programs, as
-//!    the simulation has none.
+//!    the simulation has none. All that it could change is when bytes arrive.
 //! 6. When a packet that the machine's load kept back arrives: a program whose outcomes differ is
 //!    run again, and only what differs every time is a difference.
+//! 7. Which socket of a group (`SO_REUSEPORT`) gets a datagram: a hash decides that in Linux. The
+//!    programs make no such groups of datagram sockets.
+//!
+//! Of 1, 3, 5 and 7 nothing is compared. How often the others were made use of is counted
+//! ([`Compared`]).
+
+mod datagrams;
 
 use super::bytes::Bytes;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -30,28 +37,55 @@ const SLOTS_MAX: usize = 10;
 const STEPS_MAX: usize = 200;
 /// Bytes that one side sends before somebody reads, floods apart: far from any buffer's end.
 const SENT_MAX: usize = 12_000;
-const TRIES: u32 = 6;
+/// The same of a datagram socket: what its peer has no room for is lost.
+const DATAGRAMS_SENT_MAX: usize = 4000;
+const TRIES: usize = 6;
 
 /// Runs `data` as a program on both kernels.
 pub fn run(data: &[u8]) {
     compare(data, None);
 }
 
-/// How many calls `data` came to; panics if their outcomes differ. `planted` is a bug of the
-/// simulation that is switched on for this run.
-pub fn compare(data: &[u8], planted: Option<whirligig::sim::Planted>) -> usize {
+/// What a comparison came to; of what may differ, how often it was there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Calls that came to the same.
+    pub calls: usize,
+    /// Buffers that were filled (2).
+    pub floods: usize,
+    /// Events of Linux that were left out (4).
+    pub repetitions: usize,
+    /// Waits of which the order was not compared (4).
+    pub unordered: usize,
+    /// Times that a program was run again (6).
+    pub again: usize,
+}
+
+impl std::ops::AddAssign for Compared {
+    fn add_assign(&mut self, other: Compared) {
+        self.calls += other.calls;
+        self.floods += other.floods;
+        self.repetitions += other.repetitions;
+        self.unordered += other.unordered;
+        self.again += other.again;
+    }
+}
+
+/// Compares the kernels on `data`; panics if the outcomes of a call differ. `planted` is a bug of
+/// the simulation that is switched on for this run.
+pub fn compare(data: &[u8], planted: Option<whirligig::sim::Planted>) -> Compared {
     let world = World::seeded(1);
     world.set_call_time(Duration::ZERO);
     if let Some(bug) = planted {
         world.plant(bug);
     }
-    let simulated = Machine::new(world.kernel()).run(data);
+    let (simulated, _) = Machine::new(world.kernel()).run(data);
     let mut first = None;
     for again in 0..TRIES {
         std::thread::sleep(Duration::from_millis(if again > 1 { 5 } else { 0 }));
-        let real = Machine::new(KernelHandle::linux()).run(data);
+        let (real, counts) = Machine::new(KernelHandle::linux()).run(data);
         if real == simulated {
-            return real.len();
+            return Compared { calls: real.len(), again, ..counts };
         }
         first.get_or_insert(real);
     }
@@ -64,7 +98,7 @@ pub fn compare(data: &[u8], planted: Option<whirligig::sim::Planted>) -> usize {
 
 /// Something open.
 enum Slot {
-    Socket { descriptor: Descriptor, sent: usize, shut: bool },
+    Socket { descriptor: Descriptor, datagrams: bool, sent: usize, shut: bool },
     Eventfd(Notifier),
 }
 
@@ -75,6 +109,20 @@ impl Slot {
             Slot::Eventfd(notifier) => notifier.descriptor(),
         }
     }
+
+    fn is_for_datagrams(&self) -> bool {
+        matches!(self, Slot::Socket { datagrams: true, .. })
+    }
+}
+
+/// Addresses that a program may use again.
+#[derive(Default)]
+struct Known {
+    /// Those of all sockets there ever were.
+    all: Vec<SocketAddr>,
+    /// Those that sockets were bound to. A port that `connect(2)` picked may rest from a connection
+    /// of some other program's.
+    bound: Vec<SocketAddr>,
 }
 
 /// The program's state on one kernel.
@@ -82,19 +130,19 @@ struct Machine {
     kernel: KernelHandle,
     epolls: Vec<Epoll>,
     slots: Vec<Option<Slot>>,
-    /// The addresses of all sockets there ever were.
-    addresses: Vec<SocketAddr>,
-    /// Those that sockets were bound to. A port that `connect(2)` picked may rest from a connection
-    /// of some other program's.
-    bound: Vec<SocketAddr>,
+    /// Those of stream sockets, and of datagram sockets: each kind has ports of its own.
+    known: [Known; 2],
     /// The ports, in the order of their appearance.
-    ports: Vec<u16>,
+    ports: Vec<(bool, u16)>,
     /// Edge-triggered watches: the epoll instance, the slot, and what was reported last.
     edges: Vec<(usize, usize, u32)>,
     /// What each step came to.
     log: Vec<String>,
+    counts: Compared,
     /// What is sent next.
     next_byte: u8,
+    /// What the clock showed last.
+    seen: u64,
 }
 
 impl Machine {
@@ -104,16 +152,17 @@ impl Machine {
             kernel,
             epolls,
             slots: Vec::new(),
-            addresses: Vec::new(),
-            bound: Vec::new(),
+            known: Default::default(),
             ports: Vec::new(),
             edges: Vec::new(),
             log: Vec::new(),
+            counts: Compared::default(),
             next_byte: 0,
+            seen: 0,
         }
     }
 
-    fn run(mut self, data: &[u8]) -> Vec<String> {
+    fn run(mut self, data: &[u8]) -> (Vec<String>, Compared) {
         let mut program = Bytes(data);
         for _ in 0..STEPS_MAX {
             let Some(operation) = program.next() else { break };
@@ -127,7 +176,7 @@ impl Machine {
                 self.wait(1, Duration::ZERO);
             }
         }
-        self.log
+        (self.log, self.counts)
     }
 
     fn say(&mut self, what: &str, index: usize, result: io::Result<String>) {
@@ -141,13 +190,23 @@ impl Machine {
         self.log.push(format!("{what} {index}: {outcome}"));
     }
 
-    fn name(&mut self, address: SocketAddr) -> String {
+    fn name(&mut self, index: usize, address: SocketAddr) -> String {
         let port = address.port();
-        let known = self.ports.iter().position(|own| *own == port).unwrap_or_else(|| {
-            self.ports.push(port);
+        let key = (self.is_for_datagrams(index), port);
+        let known = self.ports.iter().position(|own| *own == key).unwrap_or_else(|| {
+            self.ports.push(key);
             self.ports.len() - 1
         });
         if port == 0 { format!("{}:0", address.ip()) } else { format!("{}:#{known}", address.ip()) }
+    }
+
+    fn is_for_datagrams(&self, index: usize) -> bool {
+        self.slots.get(index).and_then(Option::as_ref).is_some_and(Slot::is_for_datagrams)
+    }
+
+    fn known(&mut self, index: usize) -> &mut Known {
+        let kind = usize::from(self.is_for_datagrams(index));
+        &mut self.known[kind]
     }
 
     fn add(&mut self, slot: Slot) {
@@ -170,6 +229,9 @@ impl Machine {
     }
 
     fn step(&mut self, operation: u8, program: &mut Bytes<'_>) {
+        if operation >= 208 {
+            return self.other_step(operation % 16, program);
+        }
         match operation % 32 {
             0 | 1 => self.open(program),
             2 => self.bind(program),
@@ -218,7 +280,7 @@ impl Machine {
                     let only = descriptor.set_option(SocketOption::V6Only, 1);
                     self.say("v6only", 0, only.map(|()| "done".into()));
                 }
-                self.add(Slot::Socket { descriptor, sent: 0, shut: false });
+                self.add(Slot::Socket { descriptor, datagrams: false, sent: 0, shut: false });
             }
             Err(error) => self.say("socket", 0, Err(error)),
         }
@@ -247,7 +309,7 @@ impl Machine {
 
     fn bind(&mut self, program: &mut Bytes<'_>) {
         let Some(index) = self.choose(program) else { return };
-        let address = Machine::address(&self.bound, program);
+        let address = Machine::address(&self.known(index).bound, program);
         self.bind_to(index, address);
     }
 
@@ -256,9 +318,10 @@ impl Machine {
         let bound = slot.descriptor().bind(address);
         let local = slot.descriptor().local_address();
         if let (Ok(()), Ok(local)) = (&bound, local) {
-            self.addresses.push(local);
-            self.bound.push(local);
-            let name = self.name(local);
+            let known = self.known(index);
+            known.all.push(local);
+            known.bound.push(local);
+            let name = self.name(index, local);
             return self.say("bind", index, Ok(name));
         }
         self.say("bind", index, bound.map(|()| "done".into()));
@@ -274,16 +337,17 @@ impl Machine {
         let Some(slot) = &self.slots[index] else { return };
         let done = slot.descriptor().listen(backlog);
         if let (Ok(()), Ok(local)) = (&done, slot.descriptor().local_address()) {
-            self.addresses.push(local);
+            self.known(index).all.push(local);
         }
         self.say("listen", index, done.map(|()| "done".into()));
     }
 
     fn connected(&mut self, program: &mut Bytes<'_>) {
         let Some(index) = self.choose(program) else { return };
-        let address = Machine::address(&self.addresses, program);
+        let address = Machine::address(&self.known(index).all, program);
         // Port 0 means nothing to connect to, and other machines would have to be there.
-        if address.port() != 0 && address.ip().is_loopback() {
+        let here = self.is_for_datagrams(index) && address.ip().is_unspecified();
+        if address.port() != 0 && (address.ip().is_loopback() || here) {
             self.connect_to(index, address);
         }
     }
@@ -297,7 +361,7 @@ impl Machine {
         });
         if let Ok(local) = slot.descriptor().local_address() {
             if local.port() != 0 {
-                self.addresses.push(local);
+                self.known(index).all.push(local);
             }
         }
         self.say("connect", index, text);
@@ -314,7 +378,7 @@ impl Machine {
         self.open_socket(family);
         self.bind_to(first, any.parse().expect("a literal address"));
         self.listen_at(first, 4);
-        let Some(&address) = self.addresses.last() else { return };
+        let Some(&address) = self.known[0].all.last() else { return };
         let second = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         self.open_socket(family);
         self.connect_to(second, address);
@@ -327,10 +391,10 @@ impl Machine {
         match slot.descriptor().accept() {
             Ok((descriptor, peer)) => {
                 if let Ok(local) = descriptor.local_address() {
-                    self.addresses.push(local);
+                    self.known[0].all.push(local);
                 }
-                self.add(Slot::Socket { descriptor, sent: 0, shut: false });
-                let name = self.name(peer);
+                self.add(Slot::Socket { descriptor, datagrams: false, sent: 0, shut: false });
+                let name = self.name(index, peer);
                 self.say("accept", index, Ok(name));
             }
             Err(error) => self.say("accept", index, Err(error)),
@@ -351,7 +415,7 @@ impl Machine {
                 let how = [Shutdown::Read, Shutdown::Write, Shutdown::Both][length % 3];
                 let Some(slot) = &mut self.slots[index] else { return };
                 let done = slot.descriptor().shutdown(how);
-                if let Slot::Socket { shut, .. } = slot {
+                if let Slot::Socket { shut, datagrams: false, .. } = slot {
                     *shut |= done.is_ok();
                 }
                 self.say(&format!("shutdown {how:?}"), index, done.map(|()| "done".into()));
@@ -363,8 +427,11 @@ impl Machine {
 
     fn send(&mut self, index: usize, length: usize, parts: bool) {
         let first = self.next_byte;
-        let Some(Slot::Socket { descriptor, sent, .. }) = &mut self.slots[index] else { return };
-        let length = length.min(SENT_MAX - *sent);
+        let Some(Slot::Socket { descriptor, sent, datagrams, .. }) = &mut self.slots[index] else {
+            return;
+        };
+        let most = if *datagrams { DATAGRAMS_SENT_MAX } else { SENT_MAX };
+        let length = length.min(most.saturating_sub(*sent));
         let bytes: Vec<u8> = (0..length).map(|index| first.wrapping_add(index as u8)).collect();
         let done = if parts {
             let (one, other) = bytes.split_at(length / 3);
@@ -411,7 +478,7 @@ impl Machine {
         let (Some(sender), Some(receiver)) = (&self.slots[from], &self.slots[to]) else { return };
         // How much of it comes out of a socket that reads no more depends on the buffers.
         let is_shut = |slot: &Slot| matches!(slot, Slot::Socket { shut: true, .. });
-        if is_shut(sender) || is_shut(receiver) {
+        if is_shut(sender) || is_shut(receiver) || sender.is_for_datagrams() {
             return;
         }
         let (sender, receiver) = (sender.descriptor(), receiver.descriptor());
@@ -446,6 +513,7 @@ impl Machine {
                 Err(error) => break error.raw_os_error(),
             }
         };
+        self.counts.floods += 1;
         let early = received as isize - sent as isize;
         let text = format!("{ended:?}, read beyond it {early}, {read:?}");
         self.say("flood", from, Ok(text));
@@ -500,12 +568,15 @@ impl Machine {
             let index = (event.token() - 100) as usize;
             let edge = self.edges.iter_mut().find(|edge| (edge.0, edge.1) == (epoll, index));
             let last = edge.map_or(0, |edge| std::mem::replace(&mut edge.2, event.bits()));
-            if !(last == event.bits() && is_shut(&self.slots[index])) {
+            if last == event.bits() && is_shut(&self.slots[index]) {
+                self.counts.repetitions += 1;
+            } else {
                 words.push(format!("{}:{:#x}", event.token(), event.bits()));
             }
         }
         let slots = &self.slots;
         if self.edges.iter().any(|edge| edge.0 == epoll && is_shut(&slots[edge.1])) {
+            self.counts.unordered += usize::from(words.len() > 1);
             words.sort();
         }
         words.join(" ")
@@ -528,11 +599,13 @@ impl Machine {
             SocketOption::UrgentInline,
         ];
         let Some(index) = self.choose(program) else { return };
-        let Some(Slot::Socket { descriptor, .. }) = &self.slots[index] else { return };
+        let Some(Slot::Socket { descriptor, datagrams, .. }) = &self.slots[index] else { return };
         let option = OPTIONS[program.index(OPTIONS.len())];
+        let is_left_alone = [SocketOption::Ttl, SocketOption::NoDelay].contains(&option)
+            || *datagrams && option == SocketOption::ReusePort;
         let choice = program.byte();
         let (what, result) = match choice % 8 {
-            0..3 if ![SocketOption::Ttl, SocketOption::NoDelay].contains(&option) => {
+            0..3 if !is_left_alone => {
                 let done = descriptor.set_option(option, i32::from(choice % 3));
                 ("set", done.map(|()| "done".into()))
             }
@@ -557,9 +630,9 @@ impl Machine {
         let Some(index) = self.choose(program) else { return };
         let Some(slot) = &self.slots[index] else { return };
         let (local, peer) = (slot.descriptor().local_address(), slot.descriptor().peer_address());
-        let local = local.map(|address| self.name(address));
+        let local = local.map(|address| self.name(index, address));
         self.say("local", index, local);
-        let peer = peer.map(|address| self.name(address));
+        let peer = peer.map(|address| self.name(index, address));
         self.say("peer", index, peer);
     }
 }

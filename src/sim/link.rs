@@ -22,7 +22,8 @@ pub struct Link {
     pub jitter: Duration,
     /// What passes in a second; packets wait for those before them.
     pub bytes_per_second: u64,
-    /// Of a million packets, how many are lost. TCP sends them again, which takes 200 ms more.
+    /// Of a million packets, how many are lost. TCP sends them again, which takes 200 ms more; a
+    /// datagram never arrives.
     pub lost_per_million: u32,
 }
 
@@ -81,6 +82,18 @@ impl Links {
     ) -> Option<u64> {
         let own = || if from == to { Link::instant() } else { self.between };
         let link = self.own.get(&(from, to)).copied().unwrap_or_else(own);
+        self.delay_on(link, from, to, bytes, now, random)
+    }
+
+    fn delay_on(
+        &mut self,
+        link: Link,
+        from: usize,
+        to: usize,
+        bytes: u64,
+        now: u64,
+        random: &mut Random,
+    ) -> Option<u64> {
         if !self.cut.is_empty() && self.is_cut(from, to) {
             return None;
         }
@@ -101,6 +114,22 @@ impl Links {
             delay = delay.saturating_add(*busy - now);
         }
         Some(delay)
+    }
+
+    /// How long a datagram takes; None if it does not arrive: nobody sends it again.
+    pub(super) fn datagram_delay(
+        &mut self,
+        from: usize,
+        to: usize,
+        bytes: u64,
+        now: u64,
+        random: &mut Random,
+    ) -> Option<u64> {
+        let own = || if from == to { Link::instant() } else { self.between };
+        let link = self.own.get(&(from, to)).copied().unwrap_or_else(own);
+        let lossless = Link { lost_per_million: 0, ..link };
+        let delay = self.delay_on(lossless, from, to, bytes, now, random)?;
+        (!random.chance(link.lost_per_million)).then_some(delay)
     }
 
     pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {

@@ -38,6 +38,8 @@
 //! | descriptors | the lowest free number, a limit for each host |
 //! | epoll | edge- and level-triggered, one-shot, the ready list's order, the room of a wait |
 //! | TCP | handshake, backlog, windows and buffers, both ends' closing, resets, lingering, ports |
+//! | urgent data | the mark, `EPOLLPRI`, `SO_OOBINLINE` |
+//! | UDP | connected and not, whole or lost, ECONNREFUSED where nobody listens |
 //! | time | a monotonic clock for each host, which jumps when all wait |
 //! | names | each host has its own name; `localhost` is 127.0.0.1 |
 //! | [`blocking`](crate::blocking) | runs on the world's thread, at a time that chance decides |

@@ -17,11 +17,16 @@ pub enum Planted {
     UnreadBytesEndInOrder,
     APeekTakesWhatItSees,
     AConnectedSocketConnectsAgain,
+    ADatagramKeepsItsRest,
+    AnUnreachablePortIsSilent,
+    AConnectedDatagramSocketHearsStrangers,
+    TheUrgentByteStaysInTheStream,
+    AReadPassesTheMark,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 12] = [
+    pub const ALL: [Planted; 17] = [
         Planted::AnEdgeIsReportedTwice,
         Planted::TheLastReadyIsReportedFirst,
         Planted::EventsBeyondTheRoomAreLost,
@@ -34,5 +39,10 @@ impl Planted {
         Planted::UnreadBytesEndInOrder,
         Planted::APeekTakesWhatItSees,
         Planted::AConnectedSocketConnectsAgain,
+        Planted::ADatagramKeepsItsRest,
+        Planted::AnUnreachablePortIsSilent,
+        Planted::AConnectedDatagramSocketHearsStrangers,
+        Planted::TheUrgentByteStaysInTheStream,
+        Planted::AReadPassesTheMark,
     ];
 }

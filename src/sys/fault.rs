@@ -53,13 +53,13 @@ pub enum Call {
     Listen,
     /// `connect(2)`.
     Connect,
-    /// `recv(2)`, `readv(2)`, and peeking.
+    /// `recv(2)`, `readv(2)`, `recvfrom(2)`, and peeking.
     Recv,
-    /// `send(2)` and `sendmsg(2)`.
+    /// `send(2)`, `sendmsg(2)` and `sendto(2)`.
     Send,
     /// `shutdown(2)`.
     Shutdown,
-    /// `getsockopt(2)`, `setsockopt(2)`, `getsockname(2)` and `getpeername(2)`.
+    /// `getsockopt(2)`, `setsockopt(2)`, `getsockname(2)`, `getpeername(2)`, `sockatmark(3)`.
     Option,
     /// `write(2)` on an eventfd.
     Raise,
@@ -233,6 +233,11 @@ impl Kernel for PassThrough {
         self.give_out(KernelHandle::linux().socket(family)?)
     }
 
+    fn datagram_socket(&self, family: Family) -> io::Result<Hosted> {
+        self.enter(Call::Socket)?;
+        self.give_out(KernelHandle::linux().datagram_socket(family)?)
+    }
+
     fn adopt(&self, fd: OwnedFd) -> io::Result<Hosted> {
         self.enter(Call::Adopt)?;
         self.give_out(fd.into())
@@ -326,6 +331,32 @@ impl Kernel for PassThrough {
                 buffers.iter().flat_map(|b| b.iter().copied()).take(most).collect();
             fd.send(&bytes)
         })
+    }
+
+    fn send_to(&self, number: i32, bytes: &[u8], address: SocketAddr) -> io::Result<usize> {
+        // A datagram goes whole or not at all: no limit applies.
+        self.enter(Call::Send)?;
+        self.open(number)?.descriptor.send_to(bytes, address)
+    }
+
+    fn recv_from(&self, number: i32, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.enter(Call::Recv)?;
+        self.open(number)?.descriptor.recv_from(buffer)
+    }
+
+    fn send_urgent(&self, number: i32, byte: u8) -> io::Result<()> {
+        self.enter(Call::Send)?;
+        self.open(number)?.descriptor.send_urgent(byte)
+    }
+
+    fn recv_urgent(&self, number: i32) -> io::Result<Option<u8>> {
+        self.enter(Call::Recv)?;
+        self.open(number)?.descriptor.recv_urgent()
+    }
+
+    fn is_at_mark(&self, number: i32) -> io::Result<bool> {
+        self.enter(Call::Option)?;
+        self.open(number)?.descriptor.is_at_mark()
     }
 
     fn shutdown(&self, number: i32, how: Shutdown) -> io::Result<()> {

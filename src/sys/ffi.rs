@@ -22,6 +22,7 @@ compile_error!("whirligig runs on 64-bit Linux only");
 mod numbers {
     use super::{c_int, c_long};
     pub(in crate::sys) const SOCK_STREAM: c_int = 2;
+    pub(in crate::sys) const SOCK_DGRAM: c_int = 1;
     pub(in crate::sys) const NONBLOCK: c_int = 0x80;
     pub(in crate::sys) const CLOEXEC: c_int = 0x8_0000;
     pub(in crate::sys) const EINPROGRESS: c_int = 150;
@@ -38,6 +39,7 @@ mod numbers {
 mod numbers {
     use super::{c_int, c_long};
     pub(in crate::sys) const SOCK_STREAM: c_int = 1;
+    pub(in crate::sys) const SOCK_DGRAM: c_int = 2;
     pub(in crate::sys) const NONBLOCK: c_int = 0x4000;
     pub(in crate::sys) const CLOEXEC: c_int = 0x40_0000;
     pub(in crate::sys) const EINPROGRESS: c_int = 36;
@@ -54,6 +56,7 @@ mod numbers {
 mod numbers {
     use super::{c_int, c_long};
     pub(in crate::sys) const SOCK_STREAM: c_int = 1;
+    pub(in crate::sys) const SOCK_DGRAM: c_int = 2;
     pub(in crate::sys) const NONBLOCK: c_int = 0x800;
     pub(in crate::sys) const CLOEXEC: c_int = 0x8_0000;
     pub(in crate::sys) const EINPROGRESS: c_int = 115;
@@ -264,6 +267,14 @@ unsafe extern "C" {
         length: usize,
         flags: c_int,
     ) -> isize;
+    pub(in crate::sys) fn recvfrom(
+        fd: BorrowedFd<'_>,
+        buffer: *mut c_void,
+        length: usize,
+        flags: c_int,
+        address: *mut c_void,
+        address_length: *mut u32,
+    ) -> isize;
     pub(in crate::sys) fn readv(fd: BorrowedFd<'_>, parts: *const c_void, count: c_int) -> isize;
     pub(in crate::sys) fn send(
         fd: BorrowedFd<'_>,
@@ -271,11 +282,21 @@ unsafe extern "C" {
         length: usize,
         flags: c_int,
     ) -> isize;
+    pub(in crate::sys) fn sendto(
+        fd: BorrowedFd<'_>,
+        bytes: *const c_void,
+        length: usize,
+        flags: c_int,
+        address: *const c_void,
+        address_length: u32,
+    ) -> isize;
     pub(in crate::sys) fn sendmsg(
         fd: BorrowedFd<'_>,
         message: *const Msghdr,
         flags: c_int,
     ) -> isize;
+    #[cfg(any(test, feature = "fault"))]
+    pub(in crate::sys) safe fn sockatmark(fd: BorrowedFd<'_>) -> c_int;
     pub(in crate::sys) safe fn shutdown(fd: BorrowedFd<'_>, how: c_int) -> c_int;
     pub(in crate::sys) fn getsockopt(
         fd: BorrowedFd<'_>,

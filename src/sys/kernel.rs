@@ -100,6 +100,8 @@ macro_rules! calls {
             fn eventfd(&self) -> io::Result<Hosted>;
             /// `socket(2)`: an internet stream socket.
             fn socket(&self, family: Family) -> io::Result<Hosted>;
+            /// `socket(2)`: an internet datagram socket.
+            fn datagram_socket(&self, family: Family) -> io::Result<Hosted>;
             /// Takes over a descriptor of Linux's, as when a std type is converted.
             fn adopt(&self, fd: OwnedFd) -> io::Result<Hosted>;
             /// `accept4(2)`.
@@ -174,6 +176,19 @@ calls! {
     retried fn send(bytes: &[u8]) -> usize = socket::send;
     /// `sendmsg(2)` with `MSG_NOSIGNAL`.
     retried fn send_vectored(buffers: &[IoSlice<'_>]) -> usize = socket::send_vectored;
+    /// `sendto(2)` with `MSG_NOSIGNAL`: a datagram, whole.
+    retried fn send_to(bytes: &[u8], address: SocketAddr) -> usize = socket::send_to;
+    /// `recvfrom(2)`: a datagram, and who sent it; what of it has no room in `buffer` is lost.
+    retried fn recv_from(buffer: &mut [u8]) -> (usize, SocketAddr) = socket::recv_from;
+    /// `send(2)` with `MSG_OOB`: a byte of urgent data.
+    #[cfg(any(test, feature = "fault"))]
+    retried fn send_urgent(byte: u8) -> () = socket::send_urgent;
+    /// `recv(2)` with `MSG_OOB`: the byte of urgent data; None if it will not come.
+    #[cfg(any(test, feature = "fault"))]
+    retried fn recv_urgent() -> Option<u8> = socket::recv_urgent;
+    /// `sockatmark(3)`: whether what is received next stands at the urgent mark.
+    #[cfg(any(test, feature = "fault"))]
+    retried fn is_at_mark() -> bool = socket::is_at_mark;
     /// `shutdown(2)`.
     retried fn shutdown(how: Shutdown) -> () = socket::shutdown;
     /// `getsockname(2)`.
@@ -283,6 +298,23 @@ impl KernelHandle {
     /// `socket(2)`: a non-blocking stream socket.
     pub fn socket(&self, family: Family) -> io::Result<Descriptor> {
         create!(self, hosted => hosted.socket(family), socket::create(family))
+    }
+
+    /// `socket(2)`: a non-blocking datagram socket, udp(7).
+    ///
+    /// ```
+    /// use whirligig::sys::{Family, KernelHandle};
+    ///
+    /// let socket = KernelHandle::linux().datagram_socket(Family::V4)?;
+    /// socket.bind("127.0.0.1:0".parse().unwrap())?;
+    /// let own = socket.local_address()?;
+    /// assert_eq!(socket.send_to(b"to myself", own)?, 9);
+    /// let mut buffer = [0; 16];
+    /// assert_eq!(socket.recv_from(&mut buffer)?, (9, own));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn datagram_socket(&self, family: Family) -> io::Result<Descriptor> {
+        create!(self, hosted => hosted.datagram_socket(family), socket::create_datagram(family))
     }
 
     /// A descriptor of Linux's, as one of this kernel's.

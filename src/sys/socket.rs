@@ -79,11 +79,20 @@ impl SocketOption {
 }
 
 pub(in crate::sys) fn create(family: Family) -> io::Result<OwnedFd> {
+    create_of_kind(family, ffi::SOCK_STREAM)
+}
+
+/// A socket for datagrams, udp(7).
+pub(in crate::sys) fn create_datagram(family: Family) -> io::Result<OwnedFd> {
+    create_of_kind(family, ffi::SOCK_DGRAM)
+}
+
+fn create_of_kind(family: Family, kind: c_int) -> io::Result<OwnedFd> {
     let family = match family {
         Family::V4 => ffi::AF_INET,
         Family::V6 => ffi::AF_INET6,
     };
-    let kind = ffi::SOCK_STREAM | ffi::NONBLOCK | ffi::CLOEXEC;
+    let kind = kind | ffi::NONBLOCK | ffi::CLOEXEC;
     ffi::socket(family.into(), kind, 0).ok_or_else(io::Error::last_os_error)
 }
 
@@ -126,8 +135,13 @@ pub(in crate::sys) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Er
 }
 
 pub(in crate::sys) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    recv_with(fd, buffer, 0)
+}
+
+#[inline]
+fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: `buffer` is writable for its length.
-    check_length(unsafe { ffi::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) })
+    check_length(unsafe { ffi::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
 }
 
 /// Receives into the spare capacity of `bytes`, at most `bytes_max`, and adds what came to it.
@@ -148,9 +162,21 @@ pub(in crate::sys) fn recv_into(
 }
 
 pub(in crate::sys) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    recv_with(fd, buffer, ffi::MSG_PEEK)
+}
+
+/// Receives a datagram, and who sent it; what of it has no room is lost.
+pub(in crate::sys) fn recv_from(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    let mut sender = RawAddress::empty();
+    let (address, length) = sender.as_mut_ptrs();
     let start = buffer.as_mut_ptr().cast();
-    // SAFETY: `buffer` is writable for its length.
-    check_length(unsafe { ffi::recv(fd, start, buffer.len(), ffi::MSG_PEEK) })
+    // SAFETY: `buffer` is writable for its length, and `address` for the `*length` bytes that the
+    // kernel may write.
+    let count = unsafe { ffi::recvfrom(fd, start, buffer.len(), 0, address, length) };
+    Ok((check_length(count)?, sender.decode()?))
 }
 
 /// How many buffers one vectored call takes (`IOV_MAX`); those beyond wait for the next call.
@@ -167,9 +193,26 @@ pub(in crate::sys) fn recv_vectored(
 
 /// Sends without SIGPIPE: a peer that is gone is an error, `BrokenPipe`.
 pub(in crate::sys) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let start = bytes.as_ptr().cast();
+    send_with(fd, bytes, ffi::MSG_NOSIGNAL)
+}
+
+#[inline]
+fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: `bytes` is readable for its length.
-    check_length(unsafe { ffi::send(fd, start, bytes.len(), ffi::MSG_NOSIGNAL) })
+    check_length(unsafe { ffi::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Sends a datagram, without SIGPIPE.
+pub(in crate::sys) fn send_to(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    address: SocketAddr,
+) -> io::Result<usize> {
+    let (start, raw) = (bytes.as_ptr().cast(), RawAddress::from(address));
+    // SAFETY: `bytes` is readable for its length, and `raw` is `raw.length` readable bytes.
+    check_length(unsafe {
+        ffi::sendto(fd, start, bytes.len(), ffi::MSG_NOSIGNAL, raw.as_ptr(), raw.length)
+    })
 }
 
 /// Sends one byte of urgent data (`tcp(7)`), which puts the urgent mark behind what was sent:
@@ -179,9 +222,21 @@ pub(in crate::sys) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize
 /// Those of `send(2)`.
 #[cfg(any(test, feature = "fault"))]
 pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
-    let start = (&raw const byte).cast();
-    // SAFETY: `start` is one readable byte.
-    check_length(unsafe { ffi::send(fd, start, 1, ffi::MSG_OOB | ffi::MSG_NOSIGNAL) }).map(drop)
+    send_with(fd, &[byte], ffi::MSG_OOB | ffi::MSG_NOSIGNAL).map(drop)
+}
+
+/// Receives the byte of urgent data (`tcp(7)`); None if it will not come.
+#[cfg(any(test, feature = "fault"))]
+pub(in crate::sys) fn recv_urgent(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let count = recv_with(fd, &mut byte, ffi::MSG_OOB)?;
+    Ok((count > 0).then_some(byte[0]))
+}
+
+/// Whether what is received next stands at the urgent mark (`sockatmark(3)`).
+#[cfg(any(test, feature = "fault"))]
+pub(in crate::sys) fn is_at_mark(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    check(ffi::sockatmark(fd)).map(|at| at != 0)
 }
 
 /// As [`send`]: `writev(2)` could not keep SIGPIPE away.

@@ -1,28 +1,34 @@
 //! The socket calls of a program, after net/ipv4/af_inet.c and net/ipv4/tcp.c of Linux.
 
+use super::addresses::{any_address, check_family, loopback, overlap, plain};
 use super::errno::{
-    EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, ECONNABORTED, ECONNREFUSED, EHOSTUNREACH,
-    EINVAL, EISCONN, ENETUNREACH, ENOTCONN, ENOTSOCK, EPIPE,
+    EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, EHOSTUNREACH, EINVAL, EISCONN,
+    ENETUNREACH, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE,
 };
+use super::host::Sharing;
 use super::net::{Action, Body, Id, Net, Object, Sys};
 use super::tcp::{Progress, RECEIVE, SEND, State, copy_front};
+use super::urgent::Limits;
 use crate::event::EPOLLERR;
 use crate::sim::fault::Fault;
 use crate::sim::planted::Planted;
-use crate::sys::{Connect, Family, SocketOption};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use crate::sys::{Connect, SocketOption};
+use std::net::{Shutdown, SocketAddr};
 
 impl Net {
     /// The socket behind a descriptor.
     pub(super) fn socket_of(&mut self, host: usize, number: i32) -> Sys<Id> {
         let id = self.object(host, number)?;
         match self.entry(id).object {
-            Object::Tcp(_) => Ok(id),
+            Object::Tcp(_) | Object::Udp(_) => Ok(id),
             _ => Err(ENOTSOCK),
         }
     }
 
     pub(super) fn bind(&mut self, id: Id, address: SocketAddr) -> Sys<()> {
+        if self.is_udp(id) {
+            return self.bind_udp(id, address);
+        }
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
         check_family(tcp.family, &address)?;
@@ -84,10 +90,14 @@ impl Net {
             }
         }
         let now = self.now;
-        !listening && self.hosts[host].rests_at(address.port(), now, reuse)
+        let sharing = Sharing { reuse, share };
+        !listening && self.hosts[host].rests_at(address.port(), now, sharing)
     }
 
     pub(super) fn listen(&mut self, id: Id, backlog: u32) -> Sys<()> {
+        if self.is_udp(id) {
+            return Err(EOPNOTSUPP);
+        }
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
         let may = matches!(tcp.state, State::Closed | State::Listening);
@@ -119,6 +129,9 @@ impl Net {
     }
 
     pub(super) fn connect(&mut self, id: Id, address: SocketAddr) -> Sys<Connect> {
+        if self.is_udp(id) {
+            return self.connect_udp(id, address);
+        }
         let again = self.has(Planted::AConnectedSocketConnectsAgain);
         let tcp = self.tcp(id);
         match tcp.progress {
@@ -155,13 +168,12 @@ impl Net {
         if self.fault(Fault::Unreachable, host) {
             return Err(if self.random.chance(500_000) { ENETUNREACH } else { EHOSTUNREACH });
         }
-        let own_address = match (peer.ip(), target == host) {
-            (ip, true) if !ip.is_loopback() => ip,
-            (_, true) => loopback(self.tcp(id).family),
-            (IpAddr::V4(_), false) => self.hosts[host].v4.into(),
-            (IpAddr::V6(_), false) => self.hosts[host].v6.into(),
-        };
+        let own_address = self.own_address(host, target, peer.ip());
         let tcp = self.tcp(id);
+        if target != host && tcp.local.is_some_and(|local| local.ip().is_loopback()) {
+            // What never leaves the machine can't be where something comes from.
+            return Err(EINVAL);
+        }
         let (holds, named) = (tcp.holds_port, tcp.address_named);
         let mut local = tcp.local.unwrap_or(SocketAddr::new(any_address(tcp.family), 0));
         if !holds {
@@ -185,6 +197,7 @@ impl Net {
         (tcp.ended, tcp.error) = (false, None);
         (tcp.next, tcp.told_edge, tcp.sent, tcp.acknowledged, tcp.edge) = (0, 0, 0, 0, 0);
         (tcp.end_wanted, tcp.end_sent, tcp.no_space) = (false, false, false);
+        (tcp.mark, tcp.mark_unsent) = (None, None);
         tcp.received.clear();
         if refused {
             self.fail(id, ECONNREFUSED);
@@ -232,6 +245,9 @@ impl Net {
 
     /// Takes the next connection off the queue.
     pub(super) fn accept(&mut self, id: Id) -> Sys<(Id, SocketAddr)> {
+        if self.is_udp(id) {
+            return Err(EOPNOTSUPP);
+        }
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
         if tcp.state != State::Listening {
@@ -267,6 +283,9 @@ impl Net {
 
     /// Receives into `buffer`; takes what it received unless it only peeks.
     pub(super) fn recv(&mut self, id: Id, buffer: &mut [u8], peek: bool) -> Sys<usize> {
+        if self.is_udp(id) {
+            return self.recv_udp(id, buffer, peek).map(|(count, _)| count);
+        }
         let host = self.entry(id).host;
         let takes = self.has(Planted::APeekTakesWhatItSees);
         let tcp = self.tcp(id);
@@ -285,9 +304,13 @@ impl Net {
         }
         let tcp = self.tcp(id);
         let early_end = tcp.ended && self.has(Planted::TheEndComesBeforeTheLastBytes);
+        let marked = self.tcp(id).mark.is_some();
+        let free = Limits { skip: 0, most: usize::MAX };
+        let Limits { skip, most } = if marked { self.limits(id, buffer.len(), peek) } else { free };
         let tcp = self.tcp(id);
-        let count = tcp.readable().min(buffer.len());
-        if tcp.readable() == 0 || early_end {
+        let there = tcp.readable() - skip;
+        let count = there.min(buffer.len()).min(most);
+        if there == 0 || early_end {
             return match tcp.state {
                 _ if tcp.ended => Ok(0),
                 _ if tcp.error.is_some() => Err(tcp.take_error().unwrap_or(ENOTCONN)),
@@ -296,9 +319,18 @@ impl Net {
                 _ => Err(EAGAIN),
             };
         }
-        copy_front(&tcp.received, &mut buffer[..count]);
+        if skip == 0 {
+            copy_front(&tcp.received, &mut buffer[..count]);
+        } else {
+            // Only a look beyond an urgent byte comes here.
+            let behind = tcp.received.range(skip..skip + count);
+            buffer.iter_mut().zip(behind).for_each(|(place, byte)| *place = *byte);
+        }
         if !peek || takes {
             tcp.received.drain(..count);
+            if marked {
+                tcp.pass_mark();
+            }
             self.tell_window(id);
         }
         self.trace.mix_bytes(&buffer[..count]);
@@ -318,6 +350,9 @@ impl Net {
     }
 
     pub(super) fn send(&mut self, id: Id, bytes: &mut dyn Iterator<Item = &[u8]>) -> Sys<usize> {
+        if self.is_udp(id) {
+            return self.send_udp(id, bytes, None);
+        }
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
         match tcp.state {
@@ -371,6 +406,9 @@ impl Net {
     }
 
     pub(super) fn shutdown(&mut self, id: Id, how: Shutdown) -> Sys<()> {
+        if self.is_udp(id) {
+            return self.shutdown_udp(id, how);
+        }
         let how = match how {
             Shutdown::Read => RECEIVE,
             Shutdown::Write => SEND,
@@ -465,53 +503,19 @@ impl Net {
     }
 
     pub(super) fn local_address(&mut self, id: Id) -> Sys<SocketAddr> {
+        if self.is_udp(id) {
+            return Ok(self.local_udp(id));
+        }
         let tcp = self.tcp(id);
         Ok(tcp.local.unwrap_or(SocketAddr::new(any_address(tcp.family), 0)))
     }
 
     pub(super) fn peer_address(&mut self, id: Id) -> Sys<SocketAddr> {
+        if self.is_udp(id) {
+            return self.peer_udp(id);
+        }
         let tcp = self.tcp(id);
         let connected = !matches!(tcp.state, State::Closed | State::SynSent | State::Listening);
         tcp.peer.filter(|_| connected).ok_or(ENOTCONN)
     }
-}
-
-fn check_family(family: Family, address: &SocketAddr) -> Sys<()> {
-    match (family, address) {
-        (Family::V4, SocketAddr::V6(_)) => Err(EAFNOSUPPORT),
-        // The kernel finds the address too short.
-        (Family::V6, SocketAddr::V4(_)) => Err(EINVAL),
-        _ => Ok(()),
-    }
-}
-
-/// Without the scope and the flow of IPv6, by which no two sockets here differ.
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), address.port())
-}
-
-fn any_address(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-    }
-}
-
-fn loopback(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::LOCALHOST.into(),
-        Family::V6 => Ipv6Addr::LOCALHOST.into(),
-    }
-}
-
-/// Whether two sockets with these addresses, of one port, would get the same connections.
-fn overlap(one: SocketAddr, one_only: bool, other: SocketAddr, other_only: bool) -> bool {
-    if one.is_ipv4() == other.is_ipv4() {
-        return one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    }
-    // An IPv6 socket bound to any address takes IPv4 too, unless it was told not to.
-    let takes_both = |address: SocketAddr, only: bool| {
-        address.is_ipv6() && address.ip().is_unspecified() && !only
-    };
-    takes_both(one, one_only) || takes_both(other, other_only)
 }

@@ -64,6 +64,7 @@ impl Net {
     pub(super) fn poll_bits(&mut self, id: Id) -> u32 {
         match &mut self.entry(id).object {
             Object::Tcp(tcp) => tcp.poll_bits(),
+            Object::Udp(udp) => udp.poll_bits(),
             Object::Eventfd(count) => {
                 let mut bits = if *count > 0 { EPOLLIN } else { 0 };
                 if *count < u64::MAX - 1 {

@@ -1,6 +1,6 @@
 //! What a simulated machine has of its own: descriptors, addresses, ports and signals.
 
-use super::errno::{EADDRNOTAVAIL, EBADF, EMFILE};
+use super::errno::{EADDRINUSE, EADDRNOTAVAIL, EBADF, EMFILE};
 use super::net::{Id, Sys};
 use super::tcp::Tcp;
 use crate::sys::signal::Signal;
@@ -13,6 +13,19 @@ const EPHEMERAL: std::ops::Range<u16> = 32_768..61_000;
 
 /// Descriptors that a process has from the start.
 const STANDARD: i32 = 3;
+
+/// Whether a socket shares its port with others that do too: SO_REUSEADDR, SO_REUSEPORT.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sharing {
+    pub(super) reuse: bool,
+    pub(super) share: bool,
+}
+
+impl Sharing {
+    fn suits(self, other: Sharing) -> bool {
+        self.reuse && other.reuse || self.share && other.share
+    }
+}
 
 #[derive(Debug)]
 pub(in crate::sim) struct Host {
@@ -32,9 +45,11 @@ pub(in crate::sim) struct Host {
     table: Vec<Option<Id>>,
     /// The sockets that have a port, whichever address they have it at.
     ports: BTreeMap<u16, Vec<Id>>,
+    /// The same of datagram sockets, in the order in which they came to their addresses.
+    udp_ports: BTreeMap<u16, Vec<Id>>,
     connections: HashMap<(SocketAddr, SocketAddr), Id, BuildHasherDefault<Mixer>>,
-    /// Pairs of addresses in TIME-WAIT, until when, and whether the port may be bound meanwhile.
-    resting: BTreeMap<(SocketAddr, SocketAddr), (u64, bool)>,
+    /// Pairs of addresses in TIME-WAIT, until when, and who may have the port meanwhile.
+    resting: BTreeMap<(SocketAddr, SocketAddr), (u64, Sharing)>,
     next_port: u16,
     signals: Vec<(Signal, u64)>,
     /// What signals raise.
@@ -88,6 +103,7 @@ impl Host {
             descriptors_max: 1024,
             table: Vec::new(),
             ports: BTreeMap::new(),
+            udp_ports: BTreeMap::new(),
             connections: HashMap::default(),
             resting: BTreeMap::new(),
             next_port: EPHEMERAL.start + (first_port % span) as u16,
@@ -152,14 +168,42 @@ impl Host {
     pub(super) fn free_port(&mut self, now: u64) -> Sys<u16> {
         self.resting.retain(|_, (until, _)| *until > now);
         for _ in EPHEMERAL {
-            let port = self.next_port;
-            self.next_port = if port + 1 == EPHEMERAL.end { EPHEMERAL.start } else { port + 1 };
+            let port = self.take_next_port();
             let rests = || self.resting.keys().any(|(local, _)| local.port() == port);
             if !self.ports.contains_key(&port) && !rests() {
                 return Ok(port);
             }
         }
         Err(EADDRNOTAVAIL)
+    }
+
+    fn take_next_port(&mut self) -> u16 {
+        let port = self.next_port;
+        self.next_port = if port + 1 == EPHEMERAL.end { EPHEMERAL.start } else { port + 1 };
+        port
+    }
+
+    /// A port that no datagram socket has.
+    pub(super) fn free_udp_port(&mut self) -> Sys<u16> {
+        for _ in EPHEMERAL {
+            let port = self.take_next_port();
+            if !self.udp_ports.contains_key(&port) {
+                return Ok(port);
+            }
+        }
+        Err(EADDRINUSE)
+    }
+
+    pub(super) fn take_udp_port(&mut self, port: u16, id: Id) {
+        self.udp_ports.entry(port).or_default().push(id);
+    }
+
+    pub(super) fn at_udp_port(&self, port: u16) -> &[Id] {
+        self.udp_ports.get(&port).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn give_udp_port_back(&mut self, port: u16, id: Id) {
+        give_back(&mut self.udp_ports, port, id);
     }
 
     pub(super) fn connection(&self, local: SocketAddr, peer: SocketAddr) -> Option<Id> {
@@ -175,8 +219,8 @@ impl Host {
         self.connections.remove(&(local, peer));
     }
 
-    pub(super) fn rest(&mut self, pair: (SocketAddr, SocketAddr), until: u64, reuse: bool) {
-        self.resting.insert(pair, (until, reuse));
+    pub(super) fn rest(&mut self, pair: (SocketAddr, SocketAddr), until: u64, sharing: Sharing) {
+        self.resting.insert(pair, (until, sharing));
     }
 
     /// Ends a connection's rest; whether there was one.
@@ -185,9 +229,9 @@ impl Host {
     }
 
     /// Whether a connection that rests keeps `port` from being bound.
-    pub(super) fn rests_at(&self, port: u16, now: u64, reuse: bool) -> bool {
-        self.resting.iter().any(|((local, _), (until, reusable))| {
-            local.port() == port && *until > now && !(reuse && *reusable)
+    pub(super) fn rests_at(&self, port: u16, now: u64, sharing: Sharing) -> bool {
+        self.resting.iter().any(|((local, _), (until, other))| {
+            local.port() == port && *until > now && !sharing.suits(*other)
         })
     }
 
@@ -204,12 +248,7 @@ impl Host {
     }
 
     pub(super) fn give_port_back(&mut self, port: u16, id: Id) {
-        if let Some(ids) = self.ports.get_mut(&port) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.ports.remove(&port);
-            }
-        }
+        give_back(&mut self.ports, port, id);
     }
 
     /// All that is left of it after a crash.
@@ -238,5 +277,15 @@ impl Host {
     pub(super) fn raise_signal(&mut self, signal: Signal) -> bool {
         let own = self.signals.iter_mut().find(|(own, _)| *own == signal);
         own.map(|(_, count)| *count += 1).is_some()
+    }
+}
+
+/// Takes a socket from those that have `port`.
+fn give_back(ports: &mut BTreeMap<u16, Vec<Id>>, port: u16, id: Id) {
+    if let Some(ids) = ports.get_mut(&port) {
+        ids.retain(|other| *other != id);
+        if ids.is_empty() {
+            ports.remove(&port);
+        }
     }
 }

@@ -10,6 +10,7 @@
 use super::epoll::Epoll;
 use super::host::Host;
 use super::tcp::Tcp;
+use super::udp::Udp;
 use crate::sim::fault::{Fault, Faults, KINDS};
 use crate::sim::link::Links;
 use crate::sim::planted::Planted;
@@ -28,6 +29,7 @@ pub(in crate::sim) type Sys<T> = Result<T, i32>;
 #[derive(Debug)]
 pub(in crate::sim) enum Object {
     Tcp(Box<Tcp>),
+    Udp(Box<Udp>),
     Epoll(Epoll),
     /// The counter.
     Eventfd(u64),
@@ -57,6 +59,12 @@ pub(in crate::sim) enum Body {
     /// The end of the stream, at this offset.
     Fin(u64),
     Reset,
+    /// The byte at this offset is urgent; it follows.
+    Urgent(u64, u8),
+    /// All of a datagram.
+    Datagram(Vec<u8>),
+    /// No socket is where a datagram went: the addresses are those of the answer.
+    Unreachable,
 }
 
 impl Body {
@@ -68,6 +76,9 @@ impl Body {
             Body::Data(_, bytes) => (4, bytes.len() as i64),
             Body::Fin(at) => (5, *at as i64),
             Body::Reset => (6, 0),
+            Body::Urgent(at, _) => (7, *at as i64),
+            Body::Datagram(bytes) => (8, bytes.len() as i64),
+            Body::Unreachable => (9, 0),
         }
     }
 }
@@ -79,6 +90,13 @@ pub(in crate::sim) struct Packet {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) body: Body,
+}
+
+impl Packet {
+    /// Whether it is UDP's.
+    fn is_datagram(&self) -> bool {
+        matches!(self.body, Body::Datagram(_) | Body::Unreachable)
+    }
 }
 
 /// Work for another thread, which a world runs on its own.
@@ -214,8 +232,20 @@ impl Net {
         match action {
             Action::Arrive(packet) => self.arrive(packet),
             Action::SynAgain(id, serial, tries) if self.is(id, serial) => self.syn_again(id, tries),
-            Action::Reveal(id, serial) if self.is(id, serial) => self.reveal(id),
-            Action::Unblock(id, serial) if self.is(id, serial) => self.unblock(id),
+            Action::Reveal(id, serial) if self.is(id, serial) => {
+                if self.is_udp(id) {
+                    self.reveal_udp(id);
+                } else {
+                    self.reveal(id);
+                }
+            }
+            Action::Unblock(id, serial) if self.is(id, serial) => {
+                if self.is_udp(id) {
+                    self.unblock_udp(id);
+                } else {
+                    self.unblock(id);
+                }
+            }
             Action::GiveUp(id, serial, until) if self.is(id, serial) => self.give_up(id, until),
             Action::Orphan(id, serial) if self.is(id, serial) => self.remove(id),
             Action::Work(host, life, work) => self.work.push_back((host, life, work)),
@@ -277,7 +307,10 @@ impl Net {
 
     fn arrive(&mut self, packet: Packet) {
         if self.links.is_cut(packet.source, packet.target) {
-            self.links.hold(packet);
+            // Nobody sends a datagram again.
+            if !packet.is_datagram() {
+                self.links.hold(packet);
+            }
             return;
         }
         self.deliver(packet);
@@ -285,12 +318,16 @@ impl Net {
 
     fn deliver(&mut self, packet: Packet) {
         let (kind, size) = packet.body.code();
-        if let Body::Data(_, bytes) = &packet.body {
+        if let Body::Data(_, bytes) | Body::Datagram(bytes) = &packet.body {
             self.trace.mix_bytes(bytes);
         }
         self.record(packet.target, What::Packet, packet.to.port().into(), kind, size);
         if !self.hosts[packet.target].down {
-            self.receive(packet);
+            if packet.is_datagram() {
+                self.receive_datagram(packet);
+            } else {
+                self.receive(packet);
+            }
         }
     }
 
@@ -351,8 +388,15 @@ impl Net {
     pub(super) fn remove(&mut self, id: Id) {
         self.unwatch(id);
         if let Some(entry) = self.objects[id].take() {
-            if let Object::Tcp(tcp) = &entry.object {
-                self.hosts[entry.host].forget(id, tcp);
+            let host = &mut self.hosts[entry.host];
+            match &entry.object {
+                Object::Tcp(tcp) => host.forget(id, tcp),
+                Object::Udp(udp) => {
+                    if let Some(local) = udp.local {
+                        host.give_udp_port_back(local.port(), id);
+                    }
+                }
+                _ => {}
             }
             self.free.push(id);
         }

@@ -56,3 +56,21 @@ impl Outcome for (i32, SocketAddr) {
         self.0.into()
     }
 }
+
+impl Outcome for (usize, SocketAddr) {
+    fn outcome(&self) -> i64 {
+        self.0 as i64
+    }
+}
+
+impl Outcome for Option<u8> {
+    fn outcome(&self) -> i64 {
+        self.map_or(-1, i64::from)
+    }
+}
+
+impl Outcome for bool {
+    fn outcome(&self) -> i64 {
+        (*self).into()
+    }
+}

@@ -1,11 +1,13 @@
 //! What a packet does to the socket that it reaches.
 
 use super::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
+use super::host::Sharing;
 use super::net::{Action, Body, Id, Net, Object, Packet};
 use super::tcp::{RECEIVE, SEND, State, take_front};
 use crate::event::{EPOLLERR, EPOLLIN, EPOLLOUT, EPOLLPRI};
 use crate::sim::fault::Fault;
 use crate::sim::planted::Planted;
+use crate::sys::SocketOption;
 use std::net::{IpAddr, SocketAddr};
 
 const SECOND: u64 = 1_000_000_000;
@@ -56,7 +58,7 @@ impl Net {
             None if matches!(packet.body, Body::Syn) => self.receive_syn(packet),
             // Nobody knows of such a connection; an acknowledgement of an end is due to one that
             // rests.
-            None if matches!(packet.body, Body::Ack(..)) => {}
+            None if matches!(packet.body, Body::Ack(..) | Body::Urgent(..)) => {}
             None => self.answer_with_reset(&packet),
         }
     }
@@ -146,7 +148,8 @@ impl Net {
                     self.close_sending(id);
                 }
             }
-            Body::Syn | Body::SynAck(_) => {}
+            Body::Syn | Body::SynAck(_) | Body::Datagram(_) | Body::Unreachable => {}
+            Body::Urgent(at, byte) => self.receive_urgent(id, at, byte),
             Body::Ack(until, edge) => self.receive_ack(id, until, edge),
             Body::Data(at, bytes) => self.receive_data(id, at, bytes),
             Body::Fin(at) => self.receive_end(id, at),
@@ -183,7 +186,7 @@ impl Net {
     }
 
     /// The handshake is over: the connection can be accepted.
-    fn accept_child(&mut self, id: Id) {
+    pub(super) fn accept_child(&mut self, id: Id) {
         let tcp = self.tcp(id);
         tcp.state = State::Established;
         let Some(parent) = tcp.parent else { return };
@@ -292,8 +295,12 @@ impl Net {
             }
             let (at, bytes) = (tcp.sent, take_front(&mut tcp.unsent, count));
             tcp.sent += count as u64;
+            let mark = tcp.mark_unsent.take_if(|(at, _)| *at < tcp.sent);
             if self.fault(Fault::Reset, host) {
                 return self.break_off(id, at, bytes);
+            }
+            if let Some((at, byte)) = mark {
+                self.emit(id, Body::Urgent(at, byte));
             }
             self.emit(id, Body::Data(at, bytes));
             self.watch_for_progress(id);
@@ -400,8 +407,11 @@ impl Net {
         let until = self.now + RESTS;
         let tcp = self.tcp(id);
         if let (Some(local), Some(peer)) = (tcp.local, tcp.peer) {
-            let reuse = tcp.is_set(crate::sys::SocketOption::ReuseAddress);
-            self.hosts[host].rest((local, peer), until, reuse);
+            let sharing = Sharing {
+                reuse: tcp.is_set(SocketOption::ReuseAddress),
+                share: tcp.is_set(SocketOption::ReusePort),
+            };
+            self.hosts[host].rest((local, peer), until, sharing);
         }
         self.done(id);
     }
@@ -445,7 +455,9 @@ impl Net {
         let tcp = self.tcp(id);
         // What a fault withheld will not come any more; what is there can be read still.
         let there = tcp.readable();
-        tcp.received.truncate(if takes { 0 } else { there });
+        let gone = tcp.received.len() - if takes { 0 } else { there };
+        tcp.received.truncate(tcp.received.len() - gone);
+        tcp.next -= gone as u64;
         (tcp.withheld, tcp.withheld_end) = (0, false);
         tcp.error = Some(number);
         let orphan = tcp.orphan;

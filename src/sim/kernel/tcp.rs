@@ -17,6 +17,8 @@
 //! of bytes, and nothing is sent twice.
 
 use super::net::Id;
+use super::options::Options;
+use super::urgent::Mark;
 use crate::event::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP};
 use crate::sys::{Family, SocketOption};
 use std::collections::VecDeque;
@@ -54,9 +56,6 @@ pub(super) const SEND: u8 = 2;
 /// Bytes that a buffer holds unless an option says otherwise.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The least that an option can make of a buffer, as payload.
-const BUFFER_BYTES_MIN: usize = 1152;
-
 #[derive(Debug)]
 pub(in crate::sim) struct Tcp {
     pub(super) family: Family,
@@ -69,7 +68,7 @@ pub(in crate::sim) struct Tcp {
     /// `bind(2)` named the port (SOCK_BINDPORT_LOCK), the address (SOCK_BINDADDR_LOCK).
     pub(super) port_named: bool,
     pub(super) address_named: bool,
-    pub(super) options: Vec<(SocketOption, i32)>,
+    pub(super) options: Options,
     pub(super) linger: Option<Duration>,
     /// `RECEIVE`, `SEND`: no more of that.
     pub(super) shut: u8,
@@ -91,6 +90,7 @@ pub(in crate::sim) struct Tcp {
     /// The window's right edge that the peer was told.
     pub(super) told_edge: u64,
     pub(super) receive_max: usize,
+    pub(super) mark: Option<Mark>,
 
     // Sending.
     pub(super) unsent: VecDeque<u8>,
@@ -101,6 +101,8 @@ pub(in crate::sim) struct Tcp {
     /// What may be sent.
     pub(super) edge: u64,
     pub(super) send_max: usize,
+    /// An urgent byte that is not sent yet, and its offset.
+    pub(super) mark_unsent: Option<(u64, u8)>,
     pub(super) end_wanted: bool,
     pub(super) end_sent: bool,
     /// Somebody found no room, and is to be told when there is some (SOCK_NOSPACE).
@@ -134,7 +136,7 @@ impl Tcp {
             holds_port: false,
             port_named: false,
             address_named: false,
-            options: Vec::new(),
+            options: Options::default(),
             linger: None,
             shut: 0,
             ended: false,
@@ -146,11 +148,13 @@ impl Tcp {
             next: 0,
             told_edge: 0,
             receive_max: BUFFER_BYTES,
+            mark: None,
             unsent: VecDeque::new(),
             acknowledged: 0,
             sent: 0,
             edge: 0,
             send_max: BUFFER_BYTES,
+            mark_unsent: None,
             end_wanted: false,
             end_sent: false,
             no_space: false,
@@ -198,9 +202,10 @@ impl Tcp {
             bits |= EPOLLIN | EPOLLRDHUP;
         }
         if !matches!(self.state, State::SynSent | State::SynReceived) {
-            if self.readable() > 0 {
+            if self.readable() > self.urgent_hole() {
                 bits |= EPOLLIN;
             }
+            bits |= self.urgent_bits();
             if self.shut & SEND != 0 || self.is_writable() {
                 bits |= EPOLLOUT;
             } else {
@@ -240,40 +245,7 @@ impl Tcp {
     }
 
     pub(super) fn is_set(&self, option: SocketOption) -> bool {
-        self.option(option) != 0
-    }
-
-    pub(super) fn option(&self, option: SocketOption) -> i32 {
-        let set = self.options.iter().find(|(own, _)| *own == option);
-        set.map_or(
-            match option {
-                SocketOption::SendBuffer | SocketOption::ReceiveBuffer => 2 * BUFFER_BYTES as i32,
-                SocketOption::Ttl | SocketOption::HopLimit => 64,
-                _ => 0,
-            },
-            |(_, value)| *value,
-        )
-    }
-
-    pub(super) fn set_option(&mut self, option: SocketOption, value: i32) {
-        let value = match option {
-            // The kernel doubles what is set, for its own bookkeeping (`socket(7)`).
-            SocketOption::SendBuffer | SocketOption::ReceiveBuffer => {
-                let bytes = usize::try_from(value).unwrap_or(usize::MAX >> 1);
-                let bytes = bytes.clamp(BUFFER_BYTES_MIN, 212_992);
-                match option {
-                    SocketOption::SendBuffer => self.send_max = bytes,
-                    _ => self.receive_max = bytes,
-                }
-                2 * bytes as i32
-            }
-            SocketOption::Ttl | SocketOption::HopLimit => value,
-            _ => (value != 0).into(),
-        };
-        match self.options.iter_mut().find(|(own, _)| *own == option) {
-            Some((_, own)) => *own = value,
-            None => self.options.push((option, value)),
-        }
+        self.options.is_set(option)
     }
 }
 
