@@ -67,7 +67,7 @@ impl Log {
             let number = self.count.next();
             lines.write(|line| {
                 let _ = write!(line, "#{number} - {}ms: ", plan.delay_ms);
-                push_escaped(line, &plan.message);
+                push_escaped(line, &String::from_utf8_lossy(&plan.message));
             });
         }
     }

@@ -1,6 +1,6 @@
 //! What a request asks of the delayserver.
 
-use crate::http::{Answer, Method, Request, find, percent_decode};
+use crate::http::{Answer, Method, Request, find_either, percent_decode};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use std::time::Duration;
 pub struct Plan<'r> {
     /// Milliseconds to wait.
     pub delay_ms: u64,
-    /// What to answer, as the request has it if nothing there was to be decoded.
-    pub message: Cow<'r, str>,
+    /// What to answer, as the request has it if nothing there was to be decoded. It is UTF-8.
+    pub message: Cow<'r, [u8]>,
 }
 
 impl Plan<'_> {
@@ -19,7 +19,7 @@ impl Plan<'_> {
     #[must_use]
     pub fn answer(&self, mut body: Vec<u8>) -> Answer {
         body.clear();
-        body.extend_from_slice(self.message.as_bytes());
+        body.extend_from_slice(&self.message);
         Answer::text(body)
     }
 
@@ -39,51 +39,68 @@ const SHAPE: &str = "requests look like GET /{delay in ms}/{message}";
 /// The answer that refuses it: 501 for methods that HTTP does not know, 405 for those other than
 /// GET and HEAD, 404 for paths of another shape, 400 for a message that is not percent-encoded
 /// UTF-8 and for a delay that is too long.
+#[inline]
 pub fn plan<'r>(request: &Request<'r>, delay_ms_max: u64) -> Result<Plan<'r>, Answer> {
-    match request.method {
-        Method::Get | Method::Head => {}
-        Method::Other(_) => return Err(Answer::refusal(501, "the method is not known")),
-        _ => {
-            let mut answer = Answer::refusal(405, "only GET and HEAD are answered here");
-            answer.headers.push(("Allow", "GET, HEAD".to_string()));
-            return Err(answer);
-        }
+    if !matches!(request.method, Method::Get | Method::Head) {
+        return Err(wrong_method(request.method));
     }
-    let Some((delay_ms, message)) = delay_and_message(request.path()) else {
+    let Some((delay_ms, message)) = delay_and_message(request.path_bytes()) else {
         return Err(Answer::refusal(404, SHAPE));
     };
+    // One part of a path, and nothing in it that is encoded.
+    let special = find_either(message, [b'/', b'%']);
+    if delay_ms <= delay_ms_max && special.is_none() {
+        return Ok(Plan { delay_ms, message: message.into() });
+    }
+    unusual(delay_ms, delay_ms_max, message)
+}
+
+#[cold]
+fn wrong_method(method: Method<'_>) -> Answer {
+    if let Method::Other(_) = method {
+        return Answer::refusal(501, "the method is not known");
+    }
+    let mut answer = Answer::refusal(405, "only GET and HEAD are answered here");
+    answer.headers.push(("Allow", "GET, HEAD".to_string()));
+    answer
+}
+
+/// A plan whose message has to be decoded, or the reason why there is none.
+#[inline(never)]
+fn unusual(delay_ms: u64, delay_ms_max: u64, message: &[u8]) -> Result<Plan<'static>, Answer> {
+    if message.contains(&b'/') {
+        return Err(Answer::refusal(404, SHAPE));
+    }
     if delay_ms > delay_ms_max {
         let reason = format!("the delay is longer than {delay_ms_max} ms");
         return Err(Answer::refusal(400, &reason));
     }
-    match percent_decode(message) {
-        // As it was sent, and so text already.
-        Ok(Cow::Borrowed(_)) => Ok(Plan { delay_ms, message: message.into() }),
-        Ok(Cow::Owned(bytes)) => match String::from_utf8(bytes) {
-            Ok(message) => Ok(Plan { delay_ms, message: message.into() }),
-            Err(_) => Err(Answer::refusal(400, "the message is not UTF-8")),
-        },
-        Err(_) => Err(Answer::refusal(400, "the message is not percent-encoded")),
+    // ASCII still, as all of a request's path is.
+    let Ok(Ok(decoded)) = std::str::from_utf8(message).map(percent_decode) else {
+        return Err(Answer::refusal(400, "the message is not percent-encoded"));
+    };
+    if std::str::from_utf8(&decoded).is_err() {
+        return Err(Answer::refusal(400, "the message is not UTF-8"));
     }
+    Ok(Plan { delay_ms, message: decoded.into_owned().into() })
 }
 
-/// The two parts of a path that has this shape; a delay that is too long for a number is as long as
-/// can be.
-fn delay_and_message(path: &str) -> Option<(u64, &str)> {
-    let [b'/', rest @ ..] = path.as_bytes() else { return None };
+/// What stands before and after the second slash of a path that begins with a number; a delay that
+/// is too long for a number is as long as can be. The message is not empty.
+#[inline]
+fn delay_and_message(path: &[u8]) -> Option<(u64, &[u8])> {
+    let mut rest = path.strip_prefix(b"/")?;
     let mut delay_ms = 0u64;
-    let mut digits = 0;
-    while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
         delay_ms = delay_ms.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-        digits += 1;
+        rest = after;
     }
-    if digits == 0 || rest.get(digits) != Some(&b'/') {
-        return None;
+    match rest {
+        [b'/', message @ ..] if rest.len() + 1 < path.len() && !message.is_empty() => {
+            Some((delay_ms, message))
+        }
+        _ => None,
     }
-    let message = path.get(digits + 2..)?;
-    // One part of a path, and not an empty one.
-    let is_segment = !message.is_empty() && find(message.as_bytes(), b'/').is_none();
-    is_segment.then_some((delay_ms, message))
 }
 
 #[cfg(test)]
@@ -96,7 +113,8 @@ mod tests {
         let mut parser = RequestParser::new();
         let request = parser.parse(bytes.as_bytes(), &Limits::default()).unwrap().unwrap();
         let planned = plan(&request, 1000).map_err(|answer| answer.status);
-        planned.map(|plan| (plan.delay_ms, plan.message.into_owned()))
+        let text = |plan: Plan<'_>| String::from_utf8(plan.message.into_owned()).unwrap();
+        planned.map(|plan| (plan.delay_ms, text(plan)))
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! from it.
 
 use super::answer::{Answer, Manner};
+use super::request::common_request;
 use super::server::Server;
 use super::wire::{Head, OUTPUT_BYTES_MAX, Wire};
 use super::{Connection, ParseError, Request, RequestParser};
@@ -50,6 +51,26 @@ pub(super) enum Apart {
     Last,
     /// No further request will come, or nobody waits for the answer.
     Over,
+}
+
+impl<H, F> Server<H>
+where
+    H: Fn(&Request<'_>, Vec<u8>) -> F,
+    F: Future<Output = Answer>,
+{
+    /// Asks the handler, whose answer will be what `answering` comes to.
+    ///
+    /// Of this there is one, into which the compiler can put the handler.
+    #[inline(never)]
+    fn ask(
+        &self,
+        request: &Request<'_>,
+        body: Vec<u8>,
+        mut answering: Pin<&mut Option<F>>,
+    ) -> Manner {
+        answering.set(Some((self.handler)(request, body)));
+        Manner::of(request)
+    }
 }
 
 impl<'s, H, F> Exchange<'s, H>
@@ -111,7 +132,7 @@ where
             }
             // Requests that came together are answered together: nothing is sent before.
             if !self.wire.input.is_empty() && self.wire.output_bytes() <= OUTPUT_BYTES_MAX {
-                match self.begin(&mut RequestParser::new(), answering.as_mut()) {
+                match self.begin(answering.as_mut()) {
                     Apart::Answering => continue,
                     apart => return Poll::Ready(Ok(apart)),
                 }
@@ -128,22 +149,30 @@ where
 
     /// Asks the handler, if all of a request is there.
     #[inline]
-    fn begin(&mut self, parser: &mut RequestParser, mut answering: Pin<&mut Option<F>>) -> Apart {
-        let limits = &self.server.shared.options.limits;
-        let request = match parser.parse(self.wire.input.unread(), limits) {
-            Ok(Some(request)) if request.framing.is_empty() => request,
-            Ok(_) => return Apart::InParts,
-            Err(error) => return Apart::Refused(error),
+    fn begin(&mut self, answering: Pin<&mut Option<F>>) -> Apart {
+        let shared = &self.server.shared;
+        let (unread, limits) = (self.wire.input.unread(), &shared.options.limits);
+        let head_bytes = match common_request(unread, limits) {
+            Some(request) if request.framing.is_empty() => {
+                self.manner = self.server.ask(&request, shared.take_body(), answering);
+                request.head_bytes
+            }
+            Some(_) => return Apart::InParts,
+            None => match RequestParser::new().parse_any(unread, limits) {
+                Ok(Some(request)) if request.framing.is_empty() => {
+                    self.manner = self.server.ask(&request, shared.take_body(), answering);
+                    request.head_bytes
+                }
+                Ok(_) => return Apart::InParts,
+                Err(error) => return Apart::Refused(error),
+            },
         };
-        answering.set(Some((self.server.handler)(&request, self.server.shared.take_body())));
-        self.manner = Manner::of(&request);
-        let bytes = request.head_bytes;
-        self.wire.input.consume(bytes);
+        self.wire.input.consume(head_bytes);
         Apart::Answering
     }
 
     /// Waits for the whole of a request that has begun to come, and asks the handler.
-    async fn in_parts(&mut self, mut answering: Pin<&mut Option<F>>) -> io::Result<Apart> {
+    async fn in_parts(&mut self, answering: Pin<&mut Option<F>>) -> io::Result<Apart> {
         let options = &self.server.shared.options;
         let (mut parser, mut patience) = (RequestParser::new(), None);
         let head = loop {
@@ -168,10 +197,9 @@ where
             Ok(None) => return Ok(Apart::Over),
             Err(error) => return Ok(Apart::Refused(error)),
         };
-        answering.set(Some((self.server.handler)(&request, body)));
-        self.manner = Manner::of(&request);
-        let bytes = request.head_bytes;
-        self.wire.input.consume(bytes);
+        self.manner = self.server.ask(&request, body, answering);
+        let head_bytes = request.head_bytes;
+        self.wire.input.consume(head_bytes);
         Ok(Apart::Answering)
     }
 

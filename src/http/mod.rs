@@ -71,7 +71,7 @@ pub use answer::Answer;
 pub use body::{
     BodyDecoder, CHUNK_SIZE_DIGITS_MAX, Decoded, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX,
 };
-pub(crate) use class::find;
+pub(crate) use class::find_either;
 pub use client::{Client, Reply, get};
 pub use error::{ParseError, WriteError};
 pub use head::Headers;

@@ -9,11 +9,12 @@
 //! ```
 
 use super::ParseError;
-use super::class::{skip_name, skip_target, skip_token, skip_value};
+use super::class::{skip_name, skip_path, skip_target, skip_token, skip_value};
 use super::facts::{Facts, Line, Side};
 use super::head::{HeaderScan, Headers, Stop, after_line_end, slice};
 use super::message::{Framing, Limits, Method, Version};
-use super::target::{Parts, TargetForm, suits};
+use super::target::{Parts, TargetForm, path_of, suits};
+use std::fmt;
 
 /// How many empty lines before a request line are ignored.
 ///
@@ -22,13 +23,10 @@ use super::target::{Parts, TargetForm, suits};
 pub const LEADING_EMPTY_LINES_MAX: u8 = 2;
 
 /// The head of a request; it borrows from the buffer it was parsed from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
     /// What to do.
     pub method: Method<'a>,
-    /// What to do it to, as it was sent: visible ASCII, in a form that suits the method. See
-    /// [`path`](Request::path) and [`query`](Request::query).
-    pub target: &'a str,
     /// The version of the protocol that the client speaks.
     pub version: Version,
     /// Where the body ends; never [`Framing::UntilClose`].
@@ -40,6 +38,9 @@ pub struct Request<'a> {
     pub expects_continue: bool,
     /// How many bytes of the buffer the head takes up; the body starts after them.
     pub head_bytes: usize,
+    // Bytes, all of them ASCII: only who asks for text pays for making it text.
+    target: &'a [u8],
+    path: &'a [u8],
     host: &'a [u8],
     lines: &'a [u8],
 }
@@ -57,6 +58,13 @@ impl<'a> Request<'a> {
         self.headers().value_of(name)
     }
 
+    /// What to do it to, as it was sent: visible ASCII, in a form that suits the method. See
+    /// [`path`](Request::path) and [`query`](Request::query).
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        text(self.target)
+    }
+
     /// Which of the four forms the target has.
     #[must_use]
     pub fn target_form(&self) -> TargetForm {
@@ -67,7 +75,14 @@ impl<'a> Request<'a> {
     /// request is for the server as a whole; empty for `CONNECT`.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.parts().path
+        text(self.path)
+    }
+
+    /// The [`path`](Request::path) as bytes, all of them ASCII; quicker to get.
+    #[inline]
+    #[must_use]
+    pub fn path_bytes(&self) -> &'a [u8] {
+        self.path
     }
 
     /// The query of the target, still percent-encoded and without its `?`.
@@ -80,15 +95,13 @@ impl<'a> Request<'a> {
     /// the `Host` header (RFC 9112, section 3.3). Empty if there is neither.
     #[must_use]
     pub fn host(&self) -> &'a str {
-        // The parser let only ASCII through.
-        let host = || std::str::from_utf8(self.host).unwrap_or_default();
-        self.parts().authority.unwrap_or_else(host)
+        self.parts().authority.unwrap_or_else(|| text(self.host))
     }
 
     /// Appends the head to `out` as it would be sent: what is parsed from that is this request
     /// again, without leading empty lines and the white space around values.
     pub fn write_back(&self, out: &mut Vec<u8>) {
-        for part in [self.method.as_str(), " ", self.target, " ", self.version.as_str(), "\r\n"] {
+        for part in [self.method.as_str(), " ", self.target(), " ", self.version.as_str(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         super::write::write_lines(out, self.headers());
@@ -98,9 +111,29 @@ impl<'a> Request<'a> {
     fn parts(&self) -> Parts<'a> {
         // The parser refused targets without a form; for those this would be the fallback.
         let (form, authority, query) = (TargetForm::Origin, None, None);
-        let whole = Parts { form, authority, path: self.target, query };
-        Parts::of(self.method, self.target).unwrap_or(whole)
+        let whole = Parts { form, authority, path: self.target(), query };
+        Parts::of(self.method, self.target()).unwrap_or(whole)
     }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("target", &self.target())
+            .field("version", &self.version)
+            .field("framing", &self.framing)
+            .field("keep_alive", &self.keep_alive)
+            .field("expects_continue", &self.expects_continue)
+            .field("head_bytes", &self.head_bytes)
+            .field("host", &text(self.host))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the parser let through only as ASCII.
+fn text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,17 +182,28 @@ impl RequestParser {
     /// The first reason, in the order of the bytes, why this is not a request; calling again
     /// returns the same. A head that fills `limits.head_bytes_max` and isn't complete is refused at
     /// once.
+    #[inline]
     pub fn parse<'a>(
         &mut self,
         buffer: &'a [u8],
         limits: &Limits,
     ) -> Result<Option<Request<'a>>, ParseError> {
-        let head = &buffer[..buffer.len().min(limits.head_bytes_max)];
         if self.position == 0 {
-            if let Some(request) = common_request(head, limits) {
+            if let Some(request) = common_request(buffer, limits) {
                 return Ok(Some(request));
             }
         }
+        self.parse_any(buffer, limits)
+    }
+
+    /// As [`parse`](RequestParser::parse), for what may be as uncommon as can be.
+    #[inline(never)]
+    pub(super) fn parse_any<'a>(
+        &mut self,
+        buffer: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Option<Request<'a>>, ParseError> {
+        let head = &buffer[..buffer.len().min(limits.head_bytes_max)];
         match self.advance(head, limits) {
             Ok(request) => {
                 *self = RequestParser::new();
@@ -173,7 +217,7 @@ impl RequestParser {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn advance<'a>(&mut self, head: &'a [u8], limits: &Limits) -> Result<Request<'a>, Stop> {
         if self.place == Place::EmptyLines {
             self.skip_empty_lines(head)?;
@@ -255,9 +299,12 @@ impl RequestParser {
             None => return Err(ParseError::Host),
         };
         let framing = facts.framing().unwrap_or_default();
+        let method = Method::from_token(self.method(head)).ok_or(ParseError::Method)?;
+        let target = self.target(head);
         Ok(Request {
-            method: Method::from_token(self.method(head)).ok_or(ParseError::Method)?,
-            target: std::str::from_utf8(self.target(head)).map_err(|_| ParseError::Target)?,
+            method,
+            target,
+            path: path_of(method, target).ok_or(ParseError::Target)?,
             version: self.version,
             framing,
             keep_alive: facts.keeps_alive(self.version),
@@ -279,81 +326,82 @@ impl RequestParser {
     }
 }
 
-/// The request that nearly all are: a whole head at once, `GET /path HTTP/1.1`. None for all that
-/// is different or wrong, about which [`RequestParser::advance`] has the word.
+/// The request that nearly all are: a whole head at once, `GET /path HTTP/1.1` and then its `Host`.
+/// None for all that is different or wrong, about which [`RequestParser::advance`] has the word.
 ///
 /// It remembers nothing on its way, which is most of what the other spends its time with. What this
 /// takes the other takes too, and makes the same of it: each split of a head that the tests and the
 /// fuzzer parse compares the two.
 #[inline]
-fn common_request<'a>(head: &'a [u8], limits: &Limits) -> Option<Request<'a>> {
+pub(super) fn common_request<'a>(buffer: &'a [u8], limits: &Limits) -> Option<Request<'a>> {
     const START: &[u8] = b"GET /";
-    const END: &[u8] = b" HTTP/1.1\r\n";
+    const END: &[u8] = b" HTTP/1.1\r\nHost: ";
+    let head = &buffer[..buffer.len().min(limits.head_bytes_max)];
     let target_start = START.len() - 1;
-    if !head.starts_with(START) {
+    if !head.starts_with(START) || limits.headers_max == 0 {
         return None;
     }
-    let target_end = skip_target(head, START.len());
-    if target_end - target_start > limits.target_bytes_max
-        || !head.get(target_end..)?.starts_with(END)
-    {
+    let path_end = skip_path(head, START.len());
+    let mut target_end = path_end;
+    if *head.get(path_end)? == b'?' {
+        target_end = skip_target(head, path_end);
+    }
+    let after_target = head.get(target_end..)?;
+    if target_end - target_start > limits.target_bytes_max || !after_target.starts_with(END) {
         return None;
     }
-    let lines_start = target_end + END.len();
-    let (facts, lines_end) = common_lines(head, lines_start, limits.headers_max)?;
-    let (host_start, host_end) = facts.host?;
-    let framing = facts.framing().unwrap_or_default();
-    // All of the line, as what begins at a buffer's start is looked at many bytes at a time.
-    let line = std::str::from_utf8(head.get(..lines_start)?).ok()?;
-    Some(Request {
+    // A plain name as the host: one look at each byte does.
+    let host_start = target_end + END.len();
+    let host_end = skip_name(head, host_start);
+    let after_host = head.get(host_end..)?;
+    let mut request = Request {
         method: Method::Get,
-        target: line.get(target_start..target_end)?,
         version: Version::Http11,
-        framing,
-        keep_alive: facts.keeps_alive(Version::Http11),
-        expects_continue: facts.expects_continue && !framing.is_empty(),
-        head_bytes: lines_end + 2,
+        framing: Framing::None,
+        keep_alive: true,
+        expects_continue: false,
+        head_bytes: host_end + 4,
+        target: head.get(target_start..target_end)?,
+        path: head.get(target_start..path_end)?,
         host: head.get(host_start..host_end)?,
-        lines: head.get(lines_start..lines_end)?,
-    })
+        lines: head.get(target_end + 11..host_end + 2).unwrap_or_default(),
+    };
+    if !after_host.starts_with(b"\r\n\r\n") {
+        let host = (host_start, host_end);
+        let (facts, lines_end) = common_lines(head, host, limits.headers_max)?;
+        request.framing = facts.framing().unwrap_or_default();
+        request.keep_alive = facts.keeps_alive(Version::Http11);
+        request.expects_continue = facts.expects_continue && !request.framing.is_empty();
+        request.lines = head.get(target_end + 11..lines_end)?;
+        request.head_bytes = lines_end + 2;
+    }
+    Some(request)
 }
 
-/// What the header lines from `start` on say, and where the empty line begins that ends them.
-#[inline]
-fn common_lines(head: &[u8], start: usize, lines_max: usize) -> Option<(Facts, usize)> {
-    const HOST: &[u8] = b"Host: ";
-    let (mut facts, mut lines, mut position) = (Facts::default(), 0, start);
-    loop {
-        let line = head.get(position..)?;
+/// What the header lines say of which the first is that with the `host`, and where the empty line
+/// begins that ends them.
+#[inline(never)]
+fn common_lines(head: &[u8], host: (usize, usize), lines_max: usize) -> Option<(Facts, usize)> {
+    let mut facts = Facts::default();
+    facts.host = Some(host);
+    let mut position = host.1;
+    for _ in 0..lines_max {
+        let line = head.get(position..)?.strip_prefix(b"\r\n")?;
+        position += 2;
         if line.starts_with(b"\r\n") {
             return Some((facts, position));
-        }
-        if lines >= lines_max {
-            return None;
-        }
-        lines += 1;
-        // A plain name as the host: one look at each byte does.
-        if facts.host.is_none() && line.starts_with(HOST) {
-            let end = skip_name(head, position + HOST.len());
-            if head.get(end..)?.starts_with(b"\r\n") {
-                facts.host = Some((position + HOST.len(), end));
-                position = end + 2;
-                continue;
-            }
         }
         let name_end = skip_token(line, 0);
         if name_end == 0 || *line.get(name_end)? != b':' {
             return None;
         }
         let value_end = skip_value(line, name_end + 1);
-        if !line.get(value_end..)?.starts_with(b"\r\n") {
-            return None;
-        }
         let (name, value) = (line.get(..name_end)?, line.get(name_end + 1..value_end)?);
         let judged = Line { name, value, value_start: position + name_end + 1 };
         facts.judge(judged, Side::Request, Version::Http11).ok()?;
-        position += value_end + 2;
+        position += value_end;
     }
+    None
 }
 
 /// The version and CR LF that should stand at `start`, and the index after them. Ten bytes, so they

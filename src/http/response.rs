@@ -78,7 +78,7 @@ impl<'a> Response<'a> {
     pub fn write_back(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.version.as_str().as_bytes());
         out.push(b' ');
-        super::write::write_decimal(out, u64::from(self.status));
+        super::write::write_number(out, u64::from(self.status), 10);
         out.push(b' ');
         out.extend_from_slice(self.reason);
         out.extend_from_slice(b"\r\n");

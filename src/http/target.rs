@@ -65,6 +65,12 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The path of `target`, if it has a form that suits `method`.
+pub(super) fn path_of<'a>(method: Method<'_>, target: &'a [u8]) -> Option<&'a [u8]> {
+    let target = std::str::from_utf8(target).ok()?;
+    Parts::of(method, target).map(|parts| parts.path.as_bytes())
+}
+
 /// Whether `target` may stand in a request line that `method` starts.
 #[inline]
 pub(super) fn suits(method: &[u8], target: &[u8]) -> bool {

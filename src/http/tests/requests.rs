@@ -124,8 +124,8 @@ fn accepted_requests_written_back_are_the_same_requests() {
         let again = request(&written).ok().flatten().expect("what was accepted still is");
         assert!(parsed.headers().eq(again.headers()));
         assert_eq!(
-            (parsed.method, parsed.target, parsed.version, parsed.framing, parsed.host()),
-            (again.method, again.target, again.version, again.framing, again.host())
+            (parsed.method, parsed.target(), parsed.version, parsed.framing, parsed.host()),
+            (again.method, again.target(), again.version, again.framing, again.host())
         );
         assert_eq!(
             (parsed.keep_alive, parsed.expects_continue, written.len()),
