@@ -20,8 +20,8 @@ use std::thread;
 use std::time::Duration;
 use watch::Watch;
 
-/// Runtimes on threads of their own: the workers. Each has its reactor and its tasks, and shares
-/// nothing with the others.
+/// Runtimes on threads of their own: the workers, which [`Builder::workers`] starts. Each has its
+/// reactor and its tasks, and shares nothing with the others.
 ///
 /// Work goes to a worker by [`Handle::spawn`], or to all by
 /// [`spawn_on_each`](Workers::spawn_on_each), and stays there. Servers give each worker a listener
@@ -33,7 +33,7 @@ use watch::Watch;
 /// others only: its own ends when that task next gives way.
 ///
 /// ```
-/// let workers = whirligig::Workers::start(2, &whirligig::Runtime::builder())?;
+/// let workers = whirligig::Runtime::builder().workers(2)?;
 /// let names = workers.spawn_on_each(|_| async {
 ///     std::thread::current().name().map(String::from)
 /// });
@@ -89,13 +89,15 @@ pub struct ShutdownError {
     pub panicked: Vec<String>,
 }
 
-impl Workers {
-    /// Starts `count` workers, each with a runtime that `builder` makes. Their threads are called
-    /// `worker-0` and so on.
+impl Builder {
+    /// Starts `count` workers: threads with a runtime each, which is made as [`build`] would make
+    /// it. They are called `worker-0` and so on.
+    ///
+    /// [`build`]: Builder::build
     ///
     /// # Errors
     /// `InvalidInput` for no workers. Out of threads, descriptors or memory; then none is left.
-    pub fn start(count: usize, builder: &Builder) -> io::Result<Workers> {
+    pub fn workers(&self, count: usize) -> io::Result<Workers> {
         let count = NonZeroUsize::new(count)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no workers"))?;
         let mut started = Workers {
@@ -106,12 +108,14 @@ impl Workers {
         };
         for index in 0..count.get() {
             // On an error those that have started are dropped, and so ended.
-            let worker = start_one(index, builder, &started.watch)?;
+            let worker = start_one(index, self, &started.watch)?;
             started.workers.push(worker);
         }
         Ok(started)
     }
+}
 
+impl Workers {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

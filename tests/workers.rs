@@ -18,7 +18,7 @@ use whirligig::{Handle, Runtime, WorkerEvent, Workers, yield_now};
 const PLENTY: Duration = Duration::from_secs(60);
 
 fn start(count: usize) -> Workers {
-    Workers::start(count, &Runtime::builder()).unwrap()
+    Runtime::builder().workers(count).unwrap()
 }
 
 fn wait<T>(tasks: Vec<whirligig::task::JoinHandle<T>>) -> Vec<T> {
@@ -302,7 +302,7 @@ fn a_worker_that_shuts_all_down_waits_for_the_others_and_not_for_itself() {
 
 #[test]
 fn no_workers_are_an_error() {
-    let error = Workers::start(0, &Runtime::builder()).unwrap_err();
+    let error = Runtime::builder().workers(0).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }
 

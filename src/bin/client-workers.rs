@@ -11,7 +11,7 @@ use std::thread;
 use whirligig::delay::{Order, Planned, Report, client_main};
 use whirligig::http::get;
 use whirligig::net::{SocketAddr, resolve};
-use whirligig::{Runtime, TaskSet, Workers};
+use whirligig::{Runtime, TaskSet};
 
 const HOW: &str = "Makes requests of a delayserver, all at once, with an executor for each core.";
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 fn run(order: &Order) -> Result<(), Box<dyn Error>> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = Workers::start(cores, &Runtime::builder())?;
+    let workers = Runtime::builder().workers(cores)?;
     whirligig::run(async {
         let addresses: Arc<[SocketAddr]> = match order.loopback() {
             Some(both) => both.into(),

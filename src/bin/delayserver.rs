@@ -16,7 +16,7 @@ use whirligig::net::{DetachedListener, TcpListener};
 use whirligig::signal::{Signal, Signals};
 use whirligig::sync::mpsc;
 use whirligig::sys::raise_descriptor_limit;
-use whirligig::{Runtime, TaskSet, Workers};
+use whirligig::{Runtime, TaskSet};
 
 const HELP: &str = "\
 Answers HTTP requests after a delay.
@@ -140,7 +140,7 @@ async fn share(
     quiet: bool,
     mut signals: Signals,
 ) -> io::Result<()> {
-    let workers = Workers::start(listeners.len(), &Runtime::builder())?;
+    let workers = Runtime::builder().workers(listeners.len())?;
     workers.watch(SILENCE, |event| {
         let _ = writeln!(io::stderr(), "{event}");
     })?;

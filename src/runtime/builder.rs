@@ -5,7 +5,8 @@ use crate::sys::KernelHandle;
 use std::io;
 use std::time::Duration;
 
-/// Makes a runtime that is not as [`Runtime::new`] has it.
+/// Makes a runtime that is not as [`Runtime::new`] has it, or several
+/// ([`workers`](Builder::workers)).
 ///
 /// ```
 /// let runtime = whirligig::Runtime::builder().build()?;

@@ -15,7 +15,7 @@ fn a_worker_that_panics_outside_of_a_task_is_reported_and_its_tasks_are_aborted(
         let fails = call == Call::EpollWait && breaks.load(Ordering::SeqCst);
         fails.then(|| Fault::Error(22))
     });
-    let workers = Workers::start(1, &Runtime::builder().kernel(kernel.handle())).unwrap();
+    let workers = Runtime::builder().kernel(kernel.handle()).workers(1).unwrap();
     let (report, reports) = mpsc::channel();
     workers.watch(PLENTY, move |event| drop(report.send(event))).unwrap();
     let waiting = workers.spawn(std::future::pending::<()>);
@@ -45,7 +45,7 @@ fn workers_that_can_not_all_be_started_leave_none() {
     });
     for count in [3, usize::MAX] {
         made.store(0, Ordering::SeqCst);
-        let error = Workers::start(count, &Runtime::builder().kernel(kernel.handle())).unwrap_err();
+        let error = Runtime::builder().kernel(kernel.handle()).workers(count).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(24));
     }
 }
