@@ -83,27 +83,27 @@ pub use workers::{ShutdownError, WorkerEvent, Workers};
 mod documents {
     #[doc = include_str!("../README.md")]
     struct Readme;
-    #[doc = include_str!("../docs/guide/1-the-bare-loop.md")]
+    #[doc = include_str!("../docs/guide/1-threads.md")]
+    struct Threads;
+    #[doc = include_str!("../docs/guide/2-the-bare-loop.md")]
     struct TheBareLoop;
-    #[doc = include_str!("../docs/guide/2-tasks.md")]
+    #[doc = include_str!("../docs/guide/3-callbacks.md")]
+    struct Callbacks;
+    #[doc = include_str!("../docs/guide/4-tasks.md")]
     struct Tasks;
-    #[doc = include_str!("../docs/guide/3-programs.md")]
+    #[doc = include_str!("../docs/guide/5-programs.md")]
     struct Programs;
-    #[cfg(feature = "sim")]
-    #[doc = include_str!("../docs/guide/4-the-simulated-kernel.md")]
-    struct TheSimulatedKernel;
+    #[doc = include_str!("../docs/guide/6-coroutines.md")]
+    struct Coroutines;
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    #[doc = include_str!("../docs/guide/5-fibers.md")]
+    #[doc = include_str!("../docs/guide/7-fibers.md")]
     struct Fibers;
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    #[doc = include_str!("../docs/guide/6-generators.md")]
+    #[doc = include_str!("../docs/guide/8-generators.md")]
     struct Generators;
-    #[doc = include_str!("../docs/guide/7-callbacks.md")]
-    struct Callbacks;
-    #[doc = include_str!("../docs/guide/8-coroutines.md")]
-    struct Coroutines;
-    #[doc = include_str!("../docs/guide/9-threads.md")]
-    struct Threads;
-    #[doc = include_str!("../docs/guide/10-workers.md")]
+    #[doc = include_str!("../docs/guide/9-workers.md")]
     struct ManyRuntimes;
+    #[cfg(feature = "sim")]
+    #[doc = include_str!("../docs/guide/10-the-simulated-kernel.md")]
+    struct TheSimulatedKernel;
 }

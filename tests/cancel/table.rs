@@ -12,8 +12,8 @@ const HEADER: &str = "\
 A future may be dropped before it is done: by a timeout, by a race that another has won, by an abort.
 This is what each future of the library promises then, as its documentation says it. A test drops
 each of them wherever it can be dropped, before each poll and after each that was pending, on the
-[simulated kernel](guide/4-the-simulated-kernel.md), with calls that fail and without, and checks the
-promise, and that no task, timer, registration, descriptor or connection is left
+[simulated kernel](guide/10-the-simulated-kernel.md), with calls that fail and without, and checks
+the promise, and that no task, timer, registration, descriptor or connection is left
 ([tests/cancel.rs](../tests/cancel.rs)). The table is made of the sources:
 `UPDATE=1 cargo test --features sim --test cancel table`.
 
