@@ -70,17 +70,29 @@ impl Epoll {
     ///
     /// # Errors
     /// None that a caller can cause.
+    #[inline]
     pub fn wait<'a>(
         &self,
         buffer: &'a mut EventBuffer,
         timeout: Option<Duration>,
     ) -> io::Result<Events<'a>> {
+        self.fill(buffer, timeout)?;
+        Ok(buffer.events())
+    }
+
+    /// As [`Epoll::wait`]; the events are then in the buffer. Part of its caller's loop.
+    #[inline(always)]
+    pub(crate) fn fill(
+        &self,
+        buffer: &mut EventBuffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
         match self.0.epoll_wait(buffer, timeout) {
-            Ok(count) => buffer.filled = count.min(buffer.capacity()) as u32,
-            Err(error) if error.raw_os_error() == Some(ffi::EINTR) => buffer.filled = 0,
+            Ok(count) => buffer.filled = count as u32,
+            Err(error) if super::is_interruption(&error) => buffer.filled = 0,
             Err(error) => return Err(error),
         }
-        Ok(buffer.events())
+        Ok(())
     }
 }
 
@@ -88,6 +100,11 @@ impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+#[cold]
+fn no_bytes() -> &'static [u8] {
+    &[]
 }
 
 /// What `epoll_ctl(2)` is asked to do.
@@ -111,12 +128,13 @@ pub enum Control {
     Remove,
 }
 
-/// Eight-byte aligned room for four packed or three padded events.
-#[repr(C, align(8))]
+/// Room for one event, aligned at least as the kernel's structure is.
+#[cfg_attr(any(target_arch = "x86_64", target_arch = "x86"), repr(C, align(4)))]
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "x86")), repr(C, align(8)))]
 #[derive(Clone, Copy)]
-struct Block([u8; BLOCK]);
-const BLOCK: usize = 48;
-const _: () = assert!(BLOCK % Layout::NATIVE.size() == 0 && size_of::<Block>() == BLOCK);
+struct Slot([u8; SIZE]);
+const SIZE: usize = Layout::NATIVE.size();
+const _: () = assert!(size_of::<Slot>() == SIZE && align_of::<Slot>() >= align_of::<EpollEvent>());
 
 /// The most events that one wait can be asked for: the kernel takes the bytes of the buffer as an
 /// `int` (`EP_MAX_EVENTS`).
@@ -124,10 +142,8 @@ const ROOM_MAX: usize = c_int::MAX as usize / Layout::NATIVE.size();
 
 /// Where the kernel writes events to.
 pub struct EventBuffer {
-    blocks: Box<[Block]>,
-    /// How many events they have room for.
-    room: u32,
-    /// How many events the last wait wrote.
+    slots: Box<[Slot]>,
+    /// How many events the last wait wrote, as the kernel says.
     filled: u32,
 }
 
@@ -135,19 +151,16 @@ impl EventBuffer {
     /// Room for at least `events_min` events, and for at least one.
     #[must_use]
     pub fn with_capacity(events_min: usize) -> EventBuffer {
-        let events_each = BLOCK / Layout::NATIVE.size();
         // What the kernel can be told of is enough for anyone.
-        let events_min = events_min.clamp(1, ROOM_MAX - events_each);
-        let blocks = events_min.div_ceil(events_each);
-        let room = (blocks * events_each) as u32;
-        EventBuffer { blocks: vec![Block([0; BLOCK]); blocks].into(), room, filled: 0 }
+        let slots = events_min.clamp(1, ROOM_MAX);
+        EventBuffer { slots: vec![Slot([0; SIZE]); slots].into(), filled: 0 }
     }
 
     /// How many events one wait can bring.
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.room as usize
+        self.slots.len()
     }
 
     /// Whether the last wait brought nothing.
@@ -161,39 +174,38 @@ impl EventBuffer {
     #[inline]
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        event::parse(&self.bytes()[..self.filled as usize * Layout::NATIVE.size()], Layout::NATIVE)
+        event::parse(self.bytes(self.filled), Layout::NATIVE)
     }
 
-    fn bytes(&self) -> &[u8] {
-        let start = self.blocks.as_ptr().cast();
-        // SAFETY: a boxed slice of N blocks is N * BLOCK initialised bytes without padding (the
+    /// The bytes of the first `count` events; none if there is no room for so many, which a kernel
+    /// of somebody's own may say that it wrote.
+    #[inline]
+    fn bytes(&self, count: u32) -> &[u8] {
+        let count = count as usize;
+        let Some(slots) = self.slots.get(..count) else { return no_bytes() };
+        // SAFETY: `count` slots are so many times SIZE initialised bytes without padding (the
         // assertion above), and the result borrows `self`.
-        unsafe { std::slice::from_raw_parts(start, self.blocks.len() * BLOCK) }
+        unsafe { std::slice::from_raw_parts(slots.as_ptr().cast(), count * SIZE) }
     }
 
     /// Puts `events` in place of what a wait wrote, as many as there is room for; returns how many
     /// that were. For kernels that are not Linux.
     #[cfg(any(test, feature = "fault"))]
     pub fn fill(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
-        let size = Layout::NATIVE.size();
-        let mut bytes = Vec::new();
-        for event in events.into_iter().take(self.capacity()) {
-            let mut one = [0; 16];
-            event.write_to(&mut one, Layout::NATIVE);
-            bytes.extend_from_slice(&one[..size]);
+        // Made first: they may be of what was in the buffer before.
+        let events: Vec<Event> = events.into_iter().take(self.capacity()).collect();
+        for (slot, event) in self.slots.iter_mut().zip(&events) {
+            event.write_to(&mut slot.0, Layout::NATIVE);
         }
-        self.filled = (bytes.len() / size) as u32;
-        for (block, chunk) in self.blocks.iter_mut().zip(bytes.chunks(BLOCK)) {
-            block.0[..chunk.len()].copy_from_slice(chunk);
-        }
-        self.filled as usize
+        self.filled = events.len() as u32;
+        events.len()
     }
 
     /// The first `count` events as they stand in the buffer.
     #[cfg(any(test, feature = "fault"))]
     pub fn first(&self, count: usize) -> Vec<Event> {
-        let length = count.min(self.capacity()) * Layout::NATIVE.size();
-        event::parse(&self.bytes()[..length], Layout::NATIVE).collect()
+        let count = count.min(self.capacity()) as u32;
+        event::parse(self.bytes(count), Layout::NATIVE).collect()
     }
 }
 
@@ -226,6 +238,7 @@ pub(in crate::sys) fn control(
 static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
 
 /// Waits once; the number of events written to `buffer`. Fails when interrupted.
+#[inline]
 pub(in crate::sys) fn wait(
     epoll: BorrowedFd<'_>,
     buffer: &mut EventBuffer,
@@ -234,11 +247,12 @@ pub(in crate::sys) fn wait(
     // Whole milliseconds, none and for ever can be said to the older call, which needs no
     // `timespec` to be read from user space; all else takes the newer.
     match timeout {
-        Some(timeout) if !timeout.is_zero() => {
+        None => wait_for(epoll, buffer, -1),
+        Some(Duration::ZERO) => wait_for(epoll, buffer, 0),
+        Some(timeout) => {
             let exactly = |buffer: &mut EventBuffer| wait_exactly(epoll, buffer, timeout);
             wait_exactly_or_coarsely(epoll, buffer, timeout, &LACKS_PWAIT2, exactly)
         }
-        _ => wait_coarsely(epoll, buffer, timeout),
     }
 }
 
@@ -247,6 +261,7 @@ pub(in crate::sys) fn wait(
 /// Kernels before Linux 5.11 and valgrind say ENOSYS; the seccomp filters of older container
 /// runtimes say EPERM to every call that they don't know, which `epoll_pwait2(2)` itself never
 /// says.
+#[inline(never)]
 fn wait_exactly_or_coarsely(
     epoll: BorrowedFd<'_>,
     buffer: &mut EventBuffer,
@@ -275,8 +290,8 @@ fn wait_exactly(
         seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         nanoseconds: timeout.subsec_nanos().into(),
     };
-    let room = buffer.room as c_int;
-    let events = buffer.blocks.as_mut_ptr();
+    let room = buffer.slots.len() as c_int;
+    let events = buffer.slots.as_mut_ptr();
     let no_mask = std::ptr::null::<std::ffi::c_void>();
     // SAFETY: `events` has room for `room` events of the native layout; `timeout` outlives the
     // call; a null signal mask leaves the mask alone (`epoll_pwait2(2)`).
@@ -301,10 +316,20 @@ fn wait_coarsely(
     buffer: &mut EventBuffer,
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
-    let room = buffer.room as c_int;
-    let events = buffer.blocks.as_mut_ptr().cast();
+    wait_for(epoll, buffer, milliseconds(timeout))
+}
+
+/// Waits with `epoll_wait(2)` for so many milliseconds; -1 stands for ever.
+#[inline]
+fn wait_for(
+    epoll: BorrowedFd<'_>,
+    buffer: &mut EventBuffer,
+    milliseconds: c_int,
+) -> io::Result<usize> {
+    let room = buffer.slots.len() as c_int;
+    let events = buffer.slots.as_mut_ptr().cast();
     // SAFETY: `events` has room for `room` events of the native layout.
-    let count = unsafe { ffi::epoll_wait(epoll, events, room, milliseconds(timeout)) };
+    let count = unsafe { ffi::epoll_wait(epoll, events, room, milliseconds) };
     check_length_of_events(count.into())
 }
 

@@ -67,7 +67,7 @@ impl AsFd for Descriptor {
 /// Every call there is on a descriptor, written once: as a method of [`Descriptor`], and as one of
 /// [`Kernel`] for kernels that are not Linux. `retried` calls are made again when interrupted.
 macro_rules! calls {
-    (@ retried $call:expr) => { retry(|| $call) };
+    (@ retried $call:expr) => { retry(move || $call) };
     (@ once $call:expr) => { $call };
     ($(
         $(#[$doc:meta])*
@@ -219,9 +219,10 @@ fn control(fd: BorrowedFd<'_>, change: Control, target: &Descriptor) -> io::Resu
 impl Descriptor {
     /// `recv(2)` of at most `bytes_max` into the spare capacity of `bytes`, which is not zeroed
     /// first; what came is added to `bytes`.
+    #[inline]
     pub fn recv_into(&self, bytes: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         match &self.0 {
-            Repr::Linux(fd) => retry(|| socket::recv_into(fd.as_fd(), bytes, bytes_max)),
+            Repr::Linux(fd) => retry(move || socket::recv_into(fd.as_fd(), bytes, bytes_max)),
             #[cfg(any(test, feature = "fault"))]
             Repr::Hosted(hosted) => {
                 retry(|| hosted.kernel.recv_into(hosted.number, bytes, bytes_max))

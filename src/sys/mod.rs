@@ -62,12 +62,25 @@ fn check_length(result: isize) -> io::Result<usize> {
 /// calls"). Only for calls that may be made again: most are wholly undone when interrupted.
 #[inline]
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match call() {
+        Err(error) if is_interruption(&error) => retry_interrupted(call),
+        result => result,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
-            Err(error) if error.raw_os_error() == Some(ffi::EINTR) => {}
+            Err(error) if is_interruption(&error) => {}
             result => return result,
         }
     }
+}
+
+fn is_interruption(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ffi::EINTR)
 }
 
 /// Whether `error` says that the process or the machine is out of descriptors or memory, so that
