@@ -153,7 +153,7 @@ impl TcpSocket {
         if self.watched.descriptor().connect(address)? == Connect::Done {
             return Ok(());
         }
-        poll_fn(|cx| {
+        let connected = poll_fn(|cx| {
             self.watched.poll_call(cx, Direction::Write, |descriptor| {
                 match descriptor.connect(address)? {
                     Connect::Done => Ok(((), After::MayBeMore)),
@@ -161,7 +161,10 @@ impl TcpSocket {
                 }
             })
         })
-        .await
+        .await;
+        // The connection may be used, and wait to write, in another task than this.
+        self.watched.forget_waiter(Direction::Write);
+        connected
     }
 
     /// A listener at the default backlog.

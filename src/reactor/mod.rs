@@ -26,8 +26,8 @@ pub(crate) use queue::{Slack, TimerQueue};
 pub(crate) use source::Direction;
 pub(crate) use watched::{After, Watched};
 
-use crate::contain::contain;
-use crate::event::{Events, Readiness};
+use crate::contain::{completes, contain};
+use crate::event::Readiness;
 use crate::slab::{Key, Slab};
 use crate::sys::{Descriptor, Epoll, EventBuffer, KernelHandle, Notifier};
 use source::Source;
@@ -39,7 +39,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
-use waiters::drop_wakers;
+use waiters::drop_waker;
 
 /// Events that one look at the kernel brings at most.
 const EVENTS_MAX: usize = 1024;
@@ -53,7 +53,7 @@ pub(crate) struct Reactor {
     notifier: Arc<Notifier>,
     sources: RefCell<Sources>,
     timers: Rc<TimerQueue>,
-    /// Where the kernel writes to; None during a look.
+    /// Where the kernel writes to; None while somebody has it to look with.
     buffer: Cell<Option<Box<EventBuffer>>>,
 }
 
@@ -127,31 +127,41 @@ impl Reactor {
     ///
     /// # Errors
     /// None that a caller can cause.
-    #[inline]
     pub(crate) fn look(&self, wait: Wait) -> io::Result<()> {
+        self.with_buffer(|buffer| self.look_with(buffer, wait))
+    }
+
+    /// Lends out what to look with, out of its place, so that nothing is borrowed meanwhile.
+    pub(crate) fn with_buffer<R>(&self, looks: impl FnOnce(&mut EventBuffer) -> R) -> R {
+        let mut buffer = self.buffer.take().unwrap_or_else(new_buffer);
+        let result = looks(&mut buffer);
+        self.buffer.set(Some(buffer));
+        result
+    }
+
+    /// As [`Reactor::look`], for whoever looks many times with one buffer: part of that one's loop.
+    #[inline(always)]
+    pub(crate) fn look_with(&self, buffer: &mut EventBuffer, wait: Wait) -> io::Result<()> {
         if self.timers.is_in_use() {
-            return self.look_with_timers(wait);
+            return self.look_with_timers(buffer, wait);
         }
         let timeout = match wait {
             Wait::No => Some(Duration::ZERO),
             Wait::UntilEvent => None,
         };
-        self.wait(timeout).map(drop)
+        self.wait(buffer, timeout)
     }
 
-    /// Waits for events, and wakes whom they concern; whether there were any.
-    #[inline]
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        // Out of its place, so that nothing is borrowed while wakers run.
-        let mut buffer = self.buffer.take().unwrap_or_else(new_buffer);
-        let waited = self.epoll.wait(&mut buffer, timeout).map(|events| self.deliver(events));
-        let any = !buffer.is_empty();
-        self.buffer.set(Some(buffer));
-        waited.map(|()| any)
+    /// Waits for events, and wakes whom they concern.
+    #[inline(always)]
+    fn wait(&self, buffer: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
+        self.epoll.fill(buffer, timeout)?;
+        self.deliver(buffer);
+        Ok(())
     }
 
     #[inline(never)]
-    fn look_with_timers(&self, wait: Wait) -> io::Result<()> {
+    fn look_with_timers(&self, buffer: &mut EventBuffer, wait: Wait) -> io::Result<()> {
         self.timers.start(|| self.kernel.now());
         let timeout = match (wait, self.timers.next_wake()) {
             (Wait::No, _) => Some(Duration::ZERO),
@@ -160,30 +170,28 @@ impl Reactor {
                 Some(Duration::from_nanos(wake.saturating_sub(self.kernel.now())))
             }
         };
-        let waited = self.wait(timeout);
-        let for_timers = wait == Wait::UntilEvent && matches!(waited, Ok(false));
+        let waited = self.wait(buffer, timeout);
+        let for_timers = wait == Wait::UntilEvent && waited.is_ok() && buffer.is_empty();
         // With none that can fire there is nothing to read the clock for.
         let now = if self.timers.next_deadline().is_some() { self.kernel.now() } else { 0 };
         self.timers.expire(now, for_timers);
-        waited.map(drop)
+        waited
     }
 
     /// Tells the sources what happened to them, and wakes those who wait for it.
-    #[inline]
-    fn deliver(&self, mut events: Events<'_>) {
-        let mut all_delivered = false;
-        while !all_delivered {
-            // A waker that panics keeps nobody else from being woken: the next round goes on.
-            contain(|| {
-                for event in events.by_ref() {
-                    // None: the notifier, or a source that is closed since the kernel noted it.
-                    if let Some(source) = self.source(Key::from_bits(event.token())) {
-                        source.deliver(event);
-                    }
+    #[inline(never)]
+    fn deliver(&self, buffer: &EventBuffer) {
+        let mut events = buffer.events();
+        let mut deliver_all = || {
+            for event in events.by_ref() {
+                // None: the notifier, or a source that is closed since the kernel noted it.
+                if let Some(source) = self.source(Key::from_bits(event.token())) {
+                    source.deliver(event);
                 }
-                all_delivered = true;
-            });
-        }
+            }
+        };
+        // A waker that panics keeps nobody else from being woken: the next round goes on.
+        while !completes(&mut deliver_all) {}
     }
 
     #[inline]
@@ -265,7 +273,8 @@ impl Reactor {
         let (reader, writer) = source.take_only();
         let removed = self.sources.borrow_mut().remove(source);
         if reader.is_some() || writer.is_some() {
-            drop_wakers(reader, writer);
+            drop_waker(reader);
+            drop_waker(writer);
         }
         if let Some(removed) = removed {
             drop_waiters(&removed);

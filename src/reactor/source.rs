@@ -54,6 +54,9 @@ pub(super) struct Source {
     /// peer is done, or an error, stays known. A direction that the kernel was not asked to watch
     /// is taken to be ready until a call says otherwise: so it need not be watched if none does.
     readiness: Cell<Readiness>,
+    /// Whether who has reading to itself waits for it, and so for writing.
+    reader_waits: Cell<bool>,
+    writer_waits: Cell<bool>,
     readers: Waiters,
     writers: Waiters,
 }
@@ -67,6 +70,8 @@ impl Source {
             reactor,
             interest: Cell::new(Interest::READABLE),
             readiness: Cell::new(Readiness::EMPTY),
+            reader_waits: Cell::new(false),
+            writer_waits: Cell::new(false),
             readers: Waiters::default(),
             writers: Waiters::default(),
         }
@@ -90,10 +95,11 @@ impl Source {
         self.key.set(key);
     }
 
-    /// Whether several tasks have waited for it at the same time, or could.
+    /// Whether somebody may wait for it still, once those were taken out who have a direction to
+    /// themselves.
     #[inline]
-    pub(super) fn is_shared(&self) -> bool {
-        self.readers.is_shared() || self.writers.is_shared()
+    pub(super) fn has_waiters_left(&self) -> bool {
+        self.readers.are_left() || self.writers.are_left()
     }
 
     /// Whether it is the current reactor's. No other can have the address of one that is
@@ -127,6 +133,12 @@ impl Source {
         self.readiness.set(self.readiness.get().difference(direction.disproved()));
     }
 
+    /// Whether it is the current reactor's, and watched for `direction`.
+    #[inline]
+    pub(super) fn is_watched(&self, direction: Direction) -> bool {
+        self.interest().contains(direction.interest()) && self.is_current()
+    }
+
     #[inline]
     pub(super) fn waiters(&self, direction: Direction) -> &Waiters {
         match direction {
@@ -135,13 +147,41 @@ impl Source {
         }
     }
 
+    /// Whether who has the direction to itself waits.
+    #[inline]
+    fn waits(&self, direction: Direction) -> &Cell<bool> {
+        match direction {
+            Direction::Read => &self.reader_waits,
+            Direction::Write => &self.writer_waits,
+        }
+    }
+
+    /// Has `waker` woken when the direction is ready, for whoever has it to itself.
+    #[inline]
+    pub(super) fn wait_alone(&self, direction: Direction, waker: &Waker) {
+        self.waits(direction).set(true);
+        self.waiters(direction).set_only(waker);
+    }
+
+    /// Takes that waker out again.
+    #[inline]
+    pub(super) fn forget(&self, direction: Direction) {
+        self.waits(direction).set(false);
+        self.waiters(direction).clear_only();
+    }
+
+    #[inline]
+    fn wake(&self, direction: Direction) {
+        self.waiters(direction).wake(self.waits(direction));
+    }
+
     /// Takes in what the kernel reported, and wakes those who wait for it.
     #[inline]
     pub(super) fn deliver(&self, event: Event) {
         if event.bits() == EPOLLIN {
             // What nearly all events say.
             self.readiness.set(self.readiness.get().union(Readiness::READABLE));
-            return self.readers.wake();
+            return self.wake(Direction::Read);
         }
         self.deliver_any(event.readiness());
     }
@@ -151,25 +191,27 @@ impl Source {
         self.readiness.set(self.readiness.get().union(readiness));
         if readiness.contains(BOTH) {
             // A panic of one side's waker must not keep the other's from being woken.
-            contain(|| self.readers.wake());
-            self.writers.wake();
+            contain(|| self.wake(Direction::Read));
+            self.wake(Direction::Write);
         } else if readiness.is_readable() {
-            self.readers.wake();
+            self.wake(Direction::Read);
         } else if readiness.is_writable() {
-            self.writers.wake();
+            self.wake(Direction::Write);
         }
     }
 
     /// Takes out the wakers of those who have a direction to themselves, if there are any.
     #[inline]
     pub(super) fn take_only(&self) -> (Option<Waker>, Option<Waker>) {
+        self.reader_waits.set(false);
+        self.writer_waits.set(false);
         (self.readers.take_only(), self.writers.take_only())
     }
 
     /// Drops those wakers.
     pub(super) fn clear_only(&self) {
-        self.readers.clear_only();
-        self.writers.clear_only();
+        self.forget(Direction::Read);
+        self.forget(Direction::Write);
     }
 
     pub(super) fn take_wakers(&self, wakers: &mut Vec<Waker>) {

@@ -98,8 +98,7 @@ impl Sources {
     /// Frees the place of a source: from now on its key names nothing. What is returned, if
     /// anything, is for the caller to drop when nothing is borrowed.
     ///
-    /// Nobody may wait for the source any more, unless as one of several: then it is not used
-    /// again.
+    /// If somebody may wait for the source still, it is not used again.
     #[inline]
     pub(super) fn remove(&mut self, source: &Rc<Source>) -> Option<Rc<Source>> {
         let key = source.key();
@@ -111,7 +110,7 @@ impl Sources {
         }
         self.len -= 1;
         let generation = key.generation() + 1;
-        if generation == RETIRED || self.spare == SPARE_MAX || source.is_shared() {
+        if generation == RETIRED || self.spare == SPARE_MAX || source.has_waiters_left() {
             return self.vacate(index, generation);
         }
         source.set_key(Key::new(index as u32, generation));

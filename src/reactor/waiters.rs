@@ -9,9 +9,15 @@ use std::task::Waker;
 /// One place is for whoever has the direction to itself, as `&mut` proves; the list is for those
 /// who share it, each under a number of its own, so that none overwrites another. All are woken at
 /// once: a waiter that is woken alone and dropped before it runs would take the news with it.
+///
+/// The waker in the one place stays there when it was woken. Who reads one message after another
+/// finds its own when it waits again, and neither clones one nor drops one for it; the source notes
+/// whether it is to be woken.
 #[derive(Default)]
 pub(super) struct Waiters {
-    only: Cell<Option<Waker>>,
+    /// Lent to nobody but a waker that is being woken. What that does may come back here, and is
+    /// refused: what comes to wait then is put in the list, and what is to go stays.
+    only: RefCell<Option<Waker>>,
     /// Made when a direction is first shared, which that of a connection never is.
     shared: OnceCell<Box<Shared>>,
 }
@@ -23,22 +29,32 @@ struct Shared {
 }
 
 impl Waiters {
-    /// Wakes everyone who waits.
+    /// Wakes everyone who waits; `only_waits` tells whether that includes whoever has the direction
+    /// to itself.
     ///
     /// With nothing borrowed: wakers are foreign code, and what they do may come back here. Should
     /// one panic, whoever shares the direction with it is woken all the same.
     #[inline]
-    pub(super) fn wake(&self) {
+    pub(super) fn wake(&self, only_waits: &Cell<bool>) {
         if let Some(shared) = self.shared.get() {
             shared.wake();
         }
-        if let Some(waker) = self.only.take() {
-            waker.wake();
+        if only_waits.replace(false) {
+            self.wake_only();
+        }
+    }
+
+    #[inline]
+    fn wake_only(&self) {
+        if let Ok(only) = self.only.try_borrow() {
+            if let Some(waker) = &*only {
+                waker.wake_by_ref();
+            }
         }
     }
 
     pub(super) fn take(&self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.only.take());
+        wakers.extend(self.take_only());
         if let Some(shared) = self.shared.get() {
             wakers.extend(shared.wakers.borrow_mut().drain(..).map(|(_, waker)| waker));
         }
@@ -47,37 +63,48 @@ impl Waiters {
     /// Makes `waker` the one of whoever has the direction to itself.
     #[inline]
     pub(super) fn set_only(&self, waker: &Waker) {
-        let old = self.only.take();
-        match old {
-            Some(old) if old.will_wake(waker) => self.only.set(Some(old)),
-            old => {
-                // Cloning is foreign code, which may have left another one here meanwhile.
-                let meanwhile = self.only.replace(Some(waker.clone()));
-                if old.is_some() || meanwhile.is_some() {
-                    drop_wakers(old, meanwhile);
-                }
-            }
+        let is_same = match self.only.try_borrow().as_deref() {
+            Ok(Some(only)) => only.will_wake(waker),
+            _ => false,
+        };
+        if !is_same {
+            self.replace_only(waker);
         }
     }
 
-    /// Whether the direction was ever shared.
+    #[inline(never)]
+    fn replace_only(&self, waker: &Waker) {
+        if self.only.try_borrow_mut().is_err() {
+            return self.set_shared(&mut None, waker);
+        }
+        // Cloning is foreign code, too: nothing is borrowed meanwhile.
+        let new = waker.clone();
+        let old = self.only.replace(Some(new));
+        if old.is_some() {
+            drop_waker(old);
+        }
+    }
+
+    /// Whether somebody may be here still, once that waker was taken out: one of several, or the
+    /// waker that is being woken.
     #[inline]
-    pub(super) fn is_shared(&self) -> bool {
-        self.shared.get().is_some()
+    pub(super) fn are_left(&self) -> bool {
+        let is_out = matches!(self.only.try_borrow().as_deref(), Ok(None));
+        !is_out || self.shared.get().is_some()
     }
 
     /// Takes that waker out again.
     #[inline]
     pub(super) fn take_only(&self) -> Option<Waker> {
-        self.only.take()
+        self.only.try_borrow_mut().ok()?.take()
     }
 
     /// Takes that waker out again, and drops it.
     #[inline]
     pub(super) fn clear_only(&self) {
-        let old = self.only.take();
+        let old = self.take_only();
         if old.is_some() {
-            drop_wakers(old, None);
+            drop_waker(old);
         }
     }
 
@@ -103,7 +130,7 @@ impl Waiters {
         };
         drop(wakers);
         if old.is_some() {
-            drop_wakers(old, None);
+            drop_waker(old);
         }
     }
 
@@ -115,7 +142,7 @@ impl Waiters {
         let old = index.map(|index| wakers.remove(index).1);
         drop(wakers);
         if old.is_some() {
-            drop_wakers(old, None);
+            drop_waker(old);
         }
     }
 }
@@ -135,9 +162,8 @@ impl Shared {
     }
 }
 
-/// Drops wakers, which may run any code.
+/// Drops a waker, which may run any code.
 #[cold]
-pub(super) fn drop_wakers(one: Option<Waker>, other: Option<Waker>) {
-    contain(|| drop(one));
-    contain(|| drop(other));
+pub(super) fn drop_waker(waker: Option<Waker>) {
+    contain(|| drop(waker));
 }

@@ -20,7 +20,7 @@
 use super::Reactor;
 use super::current::{self, current_kernel};
 use super::source::{Direction, Source};
-use crate::budget::poll_proceed;
+use crate::budget;
 use crate::event::Readiness;
 use crate::sys::{Descriptor, would_block};
 use std::cell::{Cell, OnceCell};
@@ -107,11 +107,10 @@ impl Watched {
         direction: Direction,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        match self.try_call(cx, direction, call) {
-            Tried::Done(result) => Poll::Ready(result),
-            Tried::GaveWay => Poll::Pending,
-            Tried::NotReady => pending_or(self.wait_alone(cx, direction)),
-        }
+        self.poll_call_or(cx, direction, call, || match direction {
+            Direction::Read => self.wait_to_read(cx),
+            Direction::Write => self.wait_to_write(cx),
+        })
     }
 
     /// The same for one of several who wait for the same direction. `number` is the waiter's name,
@@ -124,46 +123,63 @@ impl Watched {
         number: &mut Option<u64>,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        match self.try_call(cx, direction, call) {
-            Tried::Done(result) => Poll::Ready(result),
-            Tried::GaveWay => Poll::Pending,
-            Tried::NotReady => pending_or(self.wait_shared(cx, direction, number)),
-        }
+        self.poll_call_or(cx, direction, call, || self.wait_shared(cx, direction, number))
     }
 
-    #[inline]
-    fn try_call<T>(
+    /// Makes a call if it is worth trying; else, or if it would block, leaves a waker by `wait`,
+    /// which says why if that can't be done.
+    #[inline(always)]
+    fn poll_call_or<T>(
         &self,
         cx: &Context<'_>,
         direction: Direction,
         mut call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
-    ) -> Tried<T> {
-        if !self.may_be_ready(direction) {
-            return Tried::NotReady;
-        }
-        if poll_proceed(cx).is_pending() {
-            // Outside of a turn nobody renews the allowance: this would be so for ever.
-            return if current::is_there() { Tried::GaveWay } else { Tried::Done(Err(outside())) };
-        }
-        match call(self.descriptor()) {
-            Ok((result, After::MayBeMore)) => Tried::Done(Ok(result)),
-            Ok((result, After::Short)) => {
-                self.clear_after_short(direction);
-                Tried::Done(Ok(result))
+        wait: impl FnOnce() -> Option<io::Error>,
+    ) -> Poll<io::Result<T>> {
+        if self.may_be_ready(direction) {
+            if !budget::take_one() {
+                return pending_or(give_way(cx));
             }
-            Err(error) if would_block(&error) => {
-                self.clear_readiness(direction);
-                Tried::NotReady
+            match call(self.descriptor()) {
+                Ok((result, after)) => {
+                    if after == After::Short {
+                        self.clear_after_short(direction);
+                    }
+                    return Poll::Ready(Ok(result));
+                }
+                Err(error) if would_block(&error) => self.clear_readiness(direction),
+                Err(error) => return Poll::Ready(Err(error)),
             }
-            Err(error) => Tried::Done(Err(error)),
         }
+        pending_or(wait())
+    }
+
+    #[inline(never)]
+    fn wait_to_read(&self, cx: &Context<'_>) -> Option<io::Error> {
+        self.wait_alone(cx, Direction::Read)
+    }
+
+    #[inline(never)]
+    fn wait_to_write(&self, cx: &Context<'_>) -> Option<io::Error> {
+        self.wait_alone(cx, Direction::Write)
     }
 
     /// Leaves the waker of whoever has the direction to itself; why that can't be done.
-    #[inline(never)]
+    #[inline]
     fn wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
-        match self.source_for(direction) {
-            Ok(source) => source.waiters(direction).set_only(cx.waker()),
+        match self.source.get() {
+            Some(source) if source.is_watched(direction) => {
+                source.wait_alone(direction, cx.waker());
+                None
+            }
+            _ => self.watch_and_wait_alone(cx, direction),
+        }
+    }
+
+    #[cold]
+    fn watch_and_wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
+        match self.watch(direction) {
+            Ok(source) => source.wait_alone(direction, cx.waker()),
             Err(error) => return Some(error),
         }
         None
@@ -189,9 +205,14 @@ impl Watched {
     fn may_be_ready(&self, direction: Direction) -> bool {
         match self.source.get() {
             Some(source) => source.readiness().intersects(direction.readiness()),
-            // Outside of a turn it can't be registered, and only a call can tell.
-            None => self.assumed.get().intersects(direction.readiness()) || !current::is_there(),
+            None => self.may_be_ready_unwatched(direction),
         }
+    }
+
+    #[inline(never)]
+    fn may_be_ready_unwatched(&self, direction: Direction) -> bool {
+        // Outside of a turn it can't be registered, and only a call can tell.
+        self.assumed.get().intersects(direction.readiness()) || !current::is_there()
     }
 
     /// The kernel did less than was asked of it.
@@ -216,7 +237,7 @@ impl Watched {
         match self.source_for(direction) {
             Ok(source) if source.readiness().intersects(wanted) => Poll::Ready(Ok(())),
             Ok(source) => {
-                source.waiters(direction).set_only(cx.waker());
+                source.wait_alone(direction, cx.waker());
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -247,7 +268,7 @@ impl Watched {
     #[inline]
     pub(crate) fn forget_waiter(&self, direction: Direction) {
         if let Some(source) = self.source.get() {
-            source.waiters(direction).clear_only();
+            source.forget(direction);
         }
     }
 
@@ -262,11 +283,7 @@ impl Watched {
     #[inline]
     fn source_for(&self, direction: Direction) -> io::Result<&Source> {
         match self.source.get() {
-            Some(source)
-                if source.interest().contains(direction.interest()) && source.is_current() =>
-            {
-                Ok(source)
-            }
+            Some(source) if source.is_watched(direction) => Ok(source),
             _ => self.watch(direction),
         }
     }
@@ -300,13 +317,12 @@ impl Watched {
     }
 }
 
-/// What came of trying a call.
-enum Tried<T> {
-    Done(io::Result<T>),
-    /// There was nothing to be had: wait.
-    NotReady,
-    /// It was not made. The task is woken already, and goes on in the next batch.
-    GaveWay,
+/// The allowance is used up: the task is woken, and goes on in the next batch. Outside of a turn
+/// nobody renews the allowance, and this would be so for ever.
+#[cold]
+fn give_way(cx: &Context<'_>) -> Option<io::Error> {
+    let _: Poll<()> = budget::give_way(cx);
+    (!current::is_there()).then(outside)
 }
 
 #[inline]
