@@ -70,24 +70,25 @@ impl Executor {
     }
 
     /// Polls what is queued, and what is queued meanwhile, up to `polls_max` times in all; returns
-    /// how many that were.
-    #[inline]
+    /// how many of these are left. Part of its caller's loop.
+    #[inline(always)]
     pub(crate) fn run(&self, polls_max: usize) -> usize {
-        self.receive().run(polls_max, false)
+        self.home.here().run(polls_max, false)
     }
 
     /// Polls what is queued now, each task once, up to [`BATCH_MAX`].
-    pub(crate) fn run_batch(&self) -> usize {
-        self.receive().run(BATCH_MAX, true)
+    pub(crate) fn run_batch(&self) {
+        self.receive();
+        self.home.here().run(BATCH_MAX, true);
     }
 
+    /// Takes in what came from elsewhere. While there is anything the executor does not park.
     #[inline]
-    fn receive(&self) -> AtHome<'_> {
+    pub(crate) fn receive(&self) {
         let home = self.home.here();
         if home.inbox().is_notified() {
             home.receive();
         }
-        home
     }
 
     /// Announces a wait: from now on a wake from elsewhere unparks. False if there is something to

@@ -24,7 +24,7 @@ use crate::instant::Instant;
 #[cfg(any(test, feature = "sim"))]
 use crate::reactor;
 use crate::reactor::{Reactor, Wait};
-use crate::sys::{ExactWaits, KernelHandle};
+use crate::sys::{EventBuffer, ExactWaits, KernelHandle};
 use crate::task::{JoinHandle, Shared};
 use std::cell::Cell;
 use std::future::Future;
@@ -96,8 +96,8 @@ pub fn yield_now() -> impl Future<Output = ()> {
 pub struct Runtime {
     executor: Executor,
     reactor: Rc<Reactor>,
-    /// Tasks polled since the last look at the kernel.
-    polled: Cell<usize>,
+    /// Polls that are left until the next look at the kernel.
+    polls_left: Cell<usize>,
     /// In a turn, or in `block_on`.
     running: Cell<bool>,
 }
@@ -136,8 +136,8 @@ impl Runtime {
         let notifier = reactor.notifier();
         // Raising a counter fails only if it would overflow, and then the loop is awake.
         let executor = Executor::new(move || drop(notifier.notify()));
-        let (polled, running) = (Cell::new(0), Cell::new(false));
-        Ok(Runtime { executor, reactor, polled, running })
+        let (polls_left, running) = (Cell::new(BATCH_MAX), Cell::new(false));
+        Ok(Runtime { executor, reactor, polls_left, running })
     }
 
     /// Spawns a task; it is polled in the turns to come.
@@ -166,10 +166,10 @@ impl Runtime {
         );
         let _running = self.run_guard();
         let _exact = ExactWaits::begin();
-        self.enter(|| self.run_until(pin!(future)))
+        self.enter(|| self.reactor.with_buffer(|buffer| self.run_until(pin!(future), buffer)))
     }
 
-    fn run_until<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
+    fn run_until<F: Future>(&self, mut future: Pin<&mut F>, buffer: &mut EventBuffer) -> F::Output {
         let woken = Arc::new(MainWaker {
             woken: AtomicBool::new(true),
             home: Arc::clone(self.executor.shared()),
@@ -183,20 +183,39 @@ impl Runtime {
                     return output;
                 }
             }
-            let polled = self.polled.get();
-            let polled = polled + self.executor.run(BATCH_MAX.saturating_sub(polled));
-            self.polled.set(polled);
-            if !woken.is_woken() && self.executor.prepare_to_park() {
-                self.look(Wait::UntilEvent);
+            self.work(&woken, buffer);
+        }
+    }
+
+    /// Runs tasks, and waits when there is none to run, until the future of `block_on` is woken.
+    fn work(&self, woken: &MainWaker, buffer: &mut EventBuffer) {
+        let mut polls_left = self.polls_left.get();
+        loop {
+            polls_left = self.executor.run(polls_left);
+            if woken.is_woken() {
+                return self.polls_left.set(self.go_on(polls_left, buffer));
+            }
+            if self.executor.prepare_to_park() {
+                self.look(buffer, Wait::UntilEvent);
                 self.executor.unpark();
+                polls_left = BATCH_MAX;
             } else {
-                // The future itself counts as a poll, or it could keep the sockets waiting alone.
-                self.polled.set(polled + 1);
-                if polled + 1 >= BATCH_MAX {
-                    self.look(Wait::No);
-                }
+                polls_left = self.go_on(polls_left, buffer);
             }
         }
+    }
+
+    /// Does what is due when there is no time to wait: takes in what came from elsewhere, and looks
+    /// at the kernel if no more polls are left until then. How many are left from now on.
+    #[inline(never)]
+    fn go_on(&self, polls_left: usize, buffer: &mut EventBuffer) -> usize {
+        self.executor.receive();
+        // The future itself counts as a poll, or it could keep the sockets waiting alone.
+        if polls_left > 1 {
+            return polls_left - 1;
+        }
+        self.look(buffer, Wait::No);
+        BATCH_MAX
     }
 
     /// Polls one batch of tasks, looks at the kernel without waiting, and says how things stand.
@@ -214,7 +233,7 @@ impl Runtime {
         let _running = self.run_guard();
         self.enter(|| {
             self.executor.run_batch();
-            self.polled.set(0);
+            self.polls_left.set(BATCH_MAX);
             self.reactor.look(Wait::No)
         })?;
         if self.executor.has_work() {
@@ -243,11 +262,11 @@ impl Runtime {
         (self.reactor.source_count(), self.reactor.timer_count())
     }
 
-    fn look(&self, wait: Wait) {
-        self.polled.set(0);
+    #[inline(always)]
+    fn look(&self, buffer: &mut EventBuffer, wait: Wait) {
         self.executor.shared().note_look();
-        if let Err(error) = self.reactor.look(wait) {
-            panic!("epoll_wait failed, which it does for bad arguments only: {error}");
+        if let Err(error) = self.reactor.look_with(buffer, wait) {
+            cannot_wait(&error);
         }
     }
 
@@ -296,6 +315,11 @@ impl std::fmt::Debug for Runtime {
             .field("timers", &timers)
             .finish()
     }
+}
+
+#[cold]
+fn cannot_wait(error: &io::Error) -> ! {
+    panic!("epoll_wait failed, which it does for bad arguments only: {error}");
 }
 
 /// Does `work` in no runtime's turn, as if on another thread.

@@ -374,8 +374,8 @@ impl<'a> AtHome<'a> {
     }
 
     /// Runs up to `polls_max` tasks of the queue, also those that are queued meanwhile, unless
-    /// only those that are there now; how many there were.
-    #[inline]
+    /// only those that are there now; how many of the polls are left.
+    #[inline(always)]
     pub(crate) fn run(self, polls_max: usize, only_now: bool) -> usize {
         let last = if only_now { self.local().queue.last() } else { None };
         let mut left = polls_max;
@@ -388,7 +388,7 @@ impl<'a> AtHome<'a> {
                 break;
             }
         }
-        polls_max - left
+        left
     }
 
     /// # Safety

@@ -22,7 +22,7 @@ fn spawn<F: Future + 'static>(home: &Home, future: F) -> JoinHandle<F::Output> {
 fn run(home: &Home) {
     home.enter(|at_home| {
         at_home.receive();
-        while at_home.run(100, false) > 0 {}
+        while at_home.run(100, false) < 100 {}
     });
 }
 
