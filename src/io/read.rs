@@ -151,12 +151,19 @@ pub struct Read<'a, S: AsyncRead> {
 impl<S: AsyncRead> Future for Read<'_, S> {
     type Output = io::Result<usize>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let polled = this.stream.poll_read(cx, this.buffer);
-        this.waiting = polled.is_pending();
-        polled
+        match this.stream.poll_read(cx, this.buffer) {
+            Poll::Pending => {
+                this.waiting = true;
+                Poll::Pending
+            }
+            ready => {
+                this.waiting = false;
+                ready
+            }
+        }
     }
 }
 
@@ -179,21 +186,47 @@ pub struct ReadExact<'a, S: AsyncRead>(
 impl<S: AsyncRead> Future for ReadExact<'_, S> {
     type Output = io::Result<()>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let left = &mut self.0;
-        while !left.buffer.is_empty() {
-            match ready!(Pin::new(&mut *left).poll(cx)) {
+        if left.buffer.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = ready!(Pin::new(&mut *left).poll(cx));
+        if let Ok(count) = result {
+            // More than there is room for would be the stream's fault, and fills it.
+            if count >= left.buffer.len() {
+                left.buffer = &mut [];
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.go_on(cx, result)
+    }
+}
+
+impl<S: AsyncRead> ReadExact<'_, S> {
+    /// Goes on after a read that was not the last.
+    #[cold]
+    fn go_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut result: io::Result<usize>,
+    ) -> Poll<io::Result<()>> {
+        let left = &mut self.0;
+        loop {
+            match result {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
-                    // More than there is room for would be the stream's fault, and fills it.
                     let buffer = std::mem::take(&mut left.buffer);
                     left.buffer = buffer.get_mut(count..).unwrap_or_default();
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            if left.buffer.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            result = ready!(Pin::new(&mut *left).poll(cx));
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -208,12 +241,19 @@ pub struct ReadInto<'a, S: AsyncRead> {
 impl<S: AsyncRead> Future for ReadInto<'_, S> {
     type Output = io::Result<usize>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let polled = this.stream.poll_read_into(cx, this.bytes);
-        this.waiting = polled.is_pending();
-        polled
+        match this.stream.poll_read_into(cx, this.bytes) {
+            Poll::Pending => {
+                this.waiting = true;
+                Poll::Pending
+            }
+            ready => {
+                this.waiting = false;
+                ready
+            }
+        }
     }
 }
 

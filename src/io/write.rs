@@ -96,12 +96,19 @@ pub struct Write<'a, S: AsyncWrite> {
 impl<S: AsyncWrite> Future for Write<'_, S> {
     type Output = io::Result<usize>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let polled = this.stream.poll_write(cx, this.bytes);
-        this.waiting = polled.is_pending();
-        polled
+        match this.stream.poll_write(cx, this.bytes) {
+            Poll::Pending => {
+                this.waiting = true;
+                Poll::Pending
+            }
+            ready => {
+                this.waiting = false;
+                ready
+            }
+        }
     }
 }
 
@@ -124,18 +131,44 @@ pub struct WriteAll<'a, S: AsyncWrite>(
 impl<S: AsyncWrite> Future for WriteAll<'_, S> {
     type Output = io::Result<()>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let left = &mut self.0;
-        while !left.bytes.is_empty() {
-            match ready!(Pin::new(&mut *left).poll(cx)) {
+        if left.bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = ready!(Pin::new(&mut *left).poll(cx));
+        if let Ok(count) = result {
+            // More than it was given would be the stream's fault, and all of it is written.
+            if count >= left.bytes.len() {
+                left.bytes = &[];
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.go_on(cx, result)
+    }
+}
+
+impl<S: AsyncWrite> WriteAll<'_, S> {
+    /// Goes on after a write that was not the last.
+    #[cold]
+    fn go_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut result: io::Result<usize>,
+    ) -> Poll<io::Result<()>> {
+        let left = &mut self.0;
+        loop {
+            match result {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                // More than it was given would be the stream's fault, and all of it is written.
                 Ok(count) => left.bytes = left.bytes.get(count..).unwrap_or_default(),
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            if left.bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            result = ready!(Pin::new(&mut *left).poll(cx));
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -123,7 +123,7 @@ impl TcpStream {
         poll_fn(|cx| waiting.watched.poll_call(cx, direction, &mut call)).await
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_read_shared(
         &self,
         cx: &Context<'_>,
@@ -138,7 +138,7 @@ impl TcpStream {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_read_into_shared(
         &self,
         cx: &Context<'_>,
@@ -153,7 +153,7 @@ impl TcpStream {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_write_shared(
         &self,
         cx: &Context<'_>,
@@ -385,12 +385,12 @@ fn after(count: usize, asked: usize) -> After {
 }
 
 impl AsyncRead for TcpStream {
-    #[inline]
+    #[inline(always)]
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_read_shared(cx, buffer)
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
@@ -405,7 +405,7 @@ impl AsyncRead for TcpStream {
 }
 
 impl AsyncWrite for TcpStream {
-    #[inline]
+    #[inline(always)]
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_shared(cx, bytes)
     }
