@@ -392,7 +392,7 @@ async fn given_up(run: &Run, message: &str) {
 async fn echoed(run: &Run, index: usize) {
     run.ask();
     let size = run.some_size(1 << 16);
-    let pattern: Vec<u8> = (0..251).map(|at| at + index as u8).collect();
+    let pattern: Vec<u8> = (0..251).map(|at: u8| at.wrapping_add(index as u8)).collect();
     let mut bytes = pattern.repeat(size / pattern.len() + 1);
     bytes.truncate(size);
     let expected = bytes.clone();
