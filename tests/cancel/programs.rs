@@ -14,8 +14,8 @@ use whirligig::http::{
     Answer, Client, Connection, Method, Request, RequestHead, Server, ServerOptions,
 };
 use whirligig::io::{AsyncRead, AsyncWrite};
-use whirligig::net::SocketAddr;
-use whirligig::time::sleep;
+use whirligig::net::{SocketAddr, TcpStream};
+use whirligig::time::{sleep, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -116,6 +116,7 @@ pub(crate) async fn serve_delays(scene: Scene) -> io::Result<()> {
     let listeners = delay::listen("127.0.0.1:0").await?;
     let address = listeners[0].local_addr()?;
     let client = helper(async move { http::get(address, "host", "/1/hello").await });
+    let mut idle = TcpStream::connect(address).await?;
     let stop = async || {
         sleep(20 * MS).await;
         Ok(())
@@ -124,6 +125,9 @@ pub(crate) async fn serve_delays(scene: Scene) -> io::Result<()> {
     let serving = delay::serve(listeners, ServiceOptions::default(), log, stop);
     let served = scene.cut.poll(serving).await;
     let answered = client.join().await;
+    // At its end or by a reset, but long before its idle time is over.
+    let ended = timeout(Duration::from_secs(5), AsyncRead::read(&mut idle, &mut [0])).await;
+    assert!(ended.is_ok(), "an idle connection is closed");
     if served.transpose()?.is_some() {
         assert_eq!(answered?.body, b"hello");
     }

@@ -1,11 +1,13 @@
 //! One operation in a world of its own, dropped at one place.
 
+use crate::Case;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use whirligig::net::{TcpListener, TcpSocket, TcpStream};
 use whirligig::sim::{Counts, Fault, Faults, Link, World};
@@ -19,6 +21,8 @@ pub(crate) struct Cut {
     /// Where to drop it.
     at: u64,
     passed: Cell<u64>,
+    /// How many references to its waker the dropped future left behind.
+    wakers_left: Cell<usize>,
 }
 
 impl Cut {
@@ -34,18 +38,28 @@ impl Cut {
 
     /// The future's output, or None if it was dropped.
     pub(crate) async fn poll<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            if self.strikes() {
-                return Poll::Ready(None);
-            }
-            match future.as_mut().poll(cx) {
-                Poll::Ready(output) => Poll::Ready(Some(output)),
-                Poll::Pending if self.strikes() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+        let relay = Arc::new(Relay::default());
+        let waker = Waker::from(Arc::clone(&relay));
+        let output = {
+            let mut future = pin!(future);
+            poll_fn(|cx| {
+                if self.strikes() {
+                    return Poll::Ready(None);
+                }
+                relay.set(cx.waker());
+                match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(output) => Poll::Ready(Some(output)),
+                    Poll::Pending if self.strikes() => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        };
+        if output.is_none() {
+            // But for the two that are here.
+            self.wakers_left.set(Arc::strong_count(&relay) - 2);
+        }
+        output
     }
 
     /// The operation's output, which is begun anew if it was dropped.
@@ -55,6 +69,28 @@ impl Cut {
                 return output;
             }
         }
+    }
+}
+
+/// A waker of a future's own, whose references can be counted.
+#[derive(Default)]
+struct Relay(Mutex<Option<Waker>>);
+
+impl Relay {
+    fn set(&self, waker: &Waker) {
+        let before = self.lock().replace(waker.clone());
+        drop(before);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        let waker = self.lock().clone();
+        waker.inspect(Waker::wake_by_ref);
     }
 }
 
@@ -91,13 +127,14 @@ pub(crate) struct Seen {
     pub(crate) calls: u64,
 }
 
-/// Runs `run` in the world of `seed`, cut in the `at`th place. Whatever comes of it, nothing may be
+/// Runs a case in the world of `seed`, cut in the `at`th place. Whatever comes of it, nothing may be
 /// left: no task, timer, registration, descriptor or connection.
-pub(crate) fn play(name: &str, run: Run, seed: u64, at: u64, trouble: Trouble) -> Seen {
+pub(crate) fn play(case: &Case, seed: u64, at: u64, trouble: Trouble) -> Seen {
+    let run = case.run;
     let world = World::seeded(seed);
-    let what = format!("{name}, seed {seed}, place {at}, {trouble:?}");
+    let what = format!("{}, seed {seed}, place {at}, {trouble:?}", case.operation);
     let _told = Told(&what);
-    let cut = Rc::new(Cut { at, passed: Cell::new(0) });
+    let cut = Rc::new(Cut { at, passed: Cell::new(0), wakers_left: Cell::new(0) });
     let scene = Scene { cut: Rc::clone(&cut), world: world.clone() };
     let outcome = Rc::new(RefCell::new(None));
     let (over, is_over) = oneshot::channel();
@@ -131,6 +168,7 @@ pub(crate) fn play(name: &str, run: Run, seed: u64, at: u64, trouble: Trouble) -
     // The host's own future was a task then.
     let before = before.map(|before| Counts { tasks: before.tasks - 1, ..before });
     assert_eq!(left, before, "{what}: left");
+    assert!(case.keeps_waker() || cut.wakers_left.get() == 0, "{what}: it left its waker behind");
     let calls = world.failable_call_count();
     world.finish();
     if !matches!(trouble, Trouble::Call(..)) {
