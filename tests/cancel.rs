@@ -126,7 +126,8 @@ fn cut_everywhere(case: &Case, seed: u64, trouble: Trouble) {
     for at in 0..PLACES_MAX {
         if !play(case, seed, at, trouble).struck {
             // The first is there always: before the operation's first poll.
-            assert!(at > 0, "{}: the scene uses no operation", case.operation);
+            let fails = matches!(trouble, Trouble::Call(..));
+            assert!(at > 0 || fails, "{}: the scene uses no operation", case.operation);
             return;
         }
     }

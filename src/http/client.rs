@@ -121,12 +121,13 @@ impl Client {
     /// Sends a request, and says whether all of it went: the server may refuse it before.
     async fn send(&mut self, request: &[u8], kind: RequestKind) -> io::Result<bool> {
         let mut sent = 0;
+        let waits = WaitsForBoth(self);
         poll_fn(|cx| {
             while sent < request.len() {
-                match self.stream.poll_write(cx, &request[sent..]) {
+                match waits.0.stream.poll_write(cx, &request[sent..]) {
                     Poll::Ready(count) => sent += count?,
                     Poll::Pending => {
-                        ready!(self.poll_refused(cx, kind))?;
+                        ready!(waits.0.poll_refused(cx, kind))?;
                         return Poll::Ready(Ok(false));
                     }
                 }
@@ -222,6 +223,16 @@ impl Client {
         self.stream.readable().await?;
         self.received.reserve(RECEIVE_BYTES_MIN);
         self.stream.read_into(&mut self.received).await
+    }
+}
+
+/// Polls both directions of a client's stream; takes its wakers out when it is dropped.
+struct WaitsForBoth<'c>(&'c mut Client);
+
+impl Drop for WaitsForBoth<'_> {
+    fn drop(&mut self) {
+        self.0.stream.forget_reader();
+        self.0.stream.forget_writer();
     }
 }
 

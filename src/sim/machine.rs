@@ -50,6 +50,12 @@ impl Machine {
         Machine { start, runtime: None, task: None, over, ready: false, until: None }
     }
 
+    /// Gives up what starts it, and what that holds: whoever starts it after this is told so.
+    pub(super) fn forget_start(&mut self) -> Start {
+        let finished = || async { Err(io::Error::other("the world is finished")) };
+        std::mem::replace(&mut self.start, Rc::new(move || Box::pin(finished())))
+    }
+
     /// Starts it, on a kernel that is new.
     pub(super) fn boot(
         &mut self,

@@ -281,7 +281,7 @@ impl World {
     }
 
     /// Ends all hosts, and checks that nothing is left of them: no descriptor, no connection but
-    /// those that rest.
+    /// those that rest. What starts hosts is dropped: they can't be restarted.
     ///
     /// # Panics
     /// If something is left.
@@ -293,6 +293,9 @@ impl World {
         for host in 0..count {
             let down = self.inner.machines.borrow_mut()[host].take_down();
             drop(down);
+            // It may hold the world, which holds it.
+            let start = self.inner.machines.borrow_mut()[host].forget_start();
+            drop(start);
         }
         let mut net = self.inner.net();
         // Whoever waits for a peer that is gone gives up after a while.

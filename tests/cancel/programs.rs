@@ -128,10 +128,11 @@ pub(crate) async fn serve_delays(scene: Scene) -> io::Result<()> {
     // At its end or by a reset, but long before its idle time is over.
     let ended = timeout(Duration::from_secs(5), AsyncRead::read(&mut idle, &mut [0])).await;
     assert!(ended.is_ok(), "an idle connection is closed");
-    if served.transpose()?.is_some() {
-        assert_eq!(answered?.body, b"hello");
+    // A client whose packets were late may have found nobody any more.
+    if let Ok(reply) = answered {
+        assert_eq!(reply.body, b"hello");
     }
-    Ok(())
+    served.unwrap_or(Ok(()))
 }
 
 pub(crate) async fn ask(scene: Scene) -> io::Result<()> {

@@ -289,12 +289,16 @@ pub(crate) async fn accept(scene: Scene) -> io::Result<()> {
         }
         io::Result::Ok(())
     });
-    for expected in 0..3_u8 {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
         let (mut stream, _) = scene.cut.retry(async || listener.accept().await).await?;
         let mut number = [0];
         stream.read_exact(&mut number).await?;
-        assert_eq!(number, [expected], "each connection is taken, in order");
+        seen.push(number[0]);
     }
+    // A packet that is late changes the order.
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2], "each connection is taken, once");
     clients.join().await
 }
 
