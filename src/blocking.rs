@@ -1,12 +1,14 @@
 //! Calls that block, on threads of their own.
 
+use crate::contain::contain;
+use crate::lock::lock;
 use crate::reactor::current_kernel;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -78,7 +80,7 @@ struct Waiting<'a, T>(&'a Mutex<Outcome<T>>);
 impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
         let waker = lock(self.0).waker.take();
-        drop(waker);
+        contain(|| drop(waker));
     }
 }
 
@@ -92,11 +94,6 @@ struct Pool {
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { queue: VecDeque::new(), threads: 0, idle: 0 });
 static WORK_CAME: Condvar = Condvar::new();
-
-/// What the locks here guard is whole at every moment, whoever panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn submit(work: Work) -> io::Result<()> {
     // A kernel that is not Linux may have its own way with it.
@@ -122,7 +119,7 @@ fn serve() {
     loop {
         if let Some(work) = pool.queue.pop_front() {
             drop(pool);
-            crate::contain::contain(work);
+            contain(work);
             pool = lock(&POOL);
             continue;
         }
@@ -165,6 +162,26 @@ mod tests {
         assert_eq!(Arc::strong_count(&nobody), 3);
         drop((call, waker));
         assert_eq!(Arc::strong_count(&nobody), 1);
+        drop(go);
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_does_not_panic_if_its_waker_does() {
+        struct Bomb;
+        impl std::task::Wake for Bomb {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a waker panics when it is dropped");
+            }
+        }
+        let (go, stay) = std::sync::mpsc::channel::<()>();
+        let waker = Waker::from(Arc::new(Bomb));
+        let mut call = Box::pin(run(move || stay.recv().is_err()));
+        assert!(call.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(call))).is_ok());
         drop(go);
     }
 

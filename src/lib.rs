@@ -58,6 +58,7 @@ pub mod generator;
 pub mod http;
 mod instant;
 pub mod io;
+mod lock;
 pub mod net;
 mod pinned;
 mod reactor;

@@ -2,10 +2,11 @@
 
 use super::EventLoop;
 use crate::contain::contain;
+use crate::lock;
 use crate::reactor::Direction;
 use crate::slab::Key;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 
 /// A callback from another thread.
@@ -46,7 +47,7 @@ pub(super) enum Waited {
 impl Shared {
     /// Nothing that can panic runs under the lock, nor any foreign code.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.0)
     }
 
     /// Ends the wait of the loop, if it waits.

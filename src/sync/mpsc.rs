@@ -15,9 +15,10 @@ pub use receiver::Receiver;
 
 use super::permits::{PERMITS_MAX, Place};
 use super::queue::Queue;
-use super::waiting::{Woken, block_on, lock, poll_with_waker};
+use super::waiting::{Woken, block_on, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;
+use crate::lock::lock;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,9 +1,10 @@
 //! A value that one task at a time may use.
 
 use super::permits::{Permits, Place};
-use super::waiting::{Woken, block_on, lock, poll_with_waker};
+use super::waiting::{Woken, block_on, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;
+use crate::lock::lock;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};

@@ -1,8 +1,9 @@
 //! Notifications without a value.
 
-use super::waiting::{Offer, Woken, lock, poll_with_waker};
+use super::waiting::{Offer, Woken, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;
+use crate::lock::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;

@@ -1,8 +1,9 @@
 //! A channel for one value, from one sender to one receiver.
 
-use super::waiting::{Offer, Woken, block_on, lock, poll_with_waker};
+use super::waiting::{Offer, Woken, block_on, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;
+use crate::lock::lock;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

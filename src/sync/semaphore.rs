@@ -1,9 +1,10 @@
 //! Permits to be acquired and given back.
 
 use super::permits::{PERMITS_MAX, Permits, Place, Refused};
-use super::waiting::{Woken, lock, poll_with_waker};
+use super::waiting::{Woken, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;
+use crate::lock::lock;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Mutex;

@@ -23,12 +23,13 @@ use super::kernel::{Descriptor, Hosted, Kernel, KernelHandle};
 pub use super::socket::send_urgent;
 use super::socket::{Connect, Family, SocketOption};
 use crate::event::Event;
+use crate::lock::lock;
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// The calls that a rule can tell apart.
@@ -108,10 +109,6 @@ struct Open {
     descriptor: Descriptor,
     /// Who watches it, and how: to have it reported anew.
     watch: Mutex<Option<(Arc<Open>, u32, u64)>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl PassThrough {

@@ -7,12 +7,13 @@ use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use super::queue::{Links, Next};
 use super::state::{OnRelease, Place, Remote, Status};
+use crate::lock::lock;
 use std::cell::Cell;
 use std::mem;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
 /// References that home counts at most; more are counted in the remote word. Both together fit in
@@ -224,7 +225,7 @@ impl Header {
 
     /// Adds home's count to the remote one, in its place: home is gone.
     fn merge(&self) {
-        let _merging = MERGING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _merging = lock(&MERGING);
         if !Remote::from_bits(self.remote.load(Ordering::Acquire)).is_merged() {
             // Who found the inbox closed sees all that home did before it closed it.
             let local = self.local.swap(0, Ordering::Relaxed);

@@ -15,9 +15,10 @@ mod tests;
 use super::cell::Task;
 use super::state::Remote;
 use crate::contain::contain;
+use crate::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
 /// What the runtime's thread is at, or is to do.
@@ -110,7 +111,7 @@ impl Inbox {
 
     /// Nothing that can panic runs under the lock.
     fn lock(&self) -> MutexGuard<'_, Messages> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.messages)
     }
 
     /// Takes one step, atomically. It is written also if it changes nothing: who notifies an inbox

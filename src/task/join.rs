@@ -5,6 +5,7 @@ use super::Id;
 use super::cell::{Payload, Task};
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
+use crate::lock::lock;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -225,8 +226,7 @@ impl JoinError {
 
     /// The panic's message, if it is a string, as with `panic!`.
     fn message(&self) -> Option<String> {
-        let payload =
-            self.panic.as_ref()?.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let payload = lock(self.panic.as_ref()?);
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
         text.or_else(|| payload.downcast_ref::<String>().cloned())
     }

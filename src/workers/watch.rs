@@ -2,6 +2,7 @@
 
 use super::WorkerEvent;
 use crate::contain::contain;
+use crate::lock;
 use crate::runtime::Handle;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,7 @@ impl Watch {
 
     /// Nothing that can panic runs under the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.state)
     }
 
     /// A worker has ended; with what the panic says, if that is why.
