@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize bench models instructions sim mutants clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads bench models instructions sim mutants clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
@@ -13,7 +13,7 @@ help:
 	@echo "make bench      measure what the runtime costs; with PEERS=DIR, compare it with the programs there"
 	@echo "make models     run the client of every style on the same work, and draw docs/models.svg"
 	@echo "make instructions  count instructions, and compare with docs/INSTRUCTIONS.md; needs valgrind"
-	@echo "make sanitize   run the tests under AddressSanitizer and valgrind; needs nightly and valgrind"
+	@echo "make sanitize   run the tests under sanitizers and valgrind; needs nightly and valgrind"
 	@echo "make sim        run the general workload over SEEDS (10000) simulated worlds"
 	@echo "make mutants    put known bugs into copies of the sources; the workload has to find each"
 	@echo "make doc        build the documentation"
@@ -93,12 +93,22 @@ sanitize:
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \
 	  echo "make sanitize needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
 	@valgrind --version >/dev/null 2>&1 || { echo "make sanitize needs valgrind" >&2; exit 1; }
+	$(MAKE) --no-print-directory sanitize-threads
 	ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS="-Zsanitizer=address --cfg whirligig_asan" \
 	  $(CARGO) +nightly test --quiet --all-features --target $(HOST) --target-dir target/asan \
 	  --lib --tests
 	env "CARGO_TARGET_$$(echo $(HOST) | tr a-z- A-Z_)_RUNNER=valgrind -q --error-exitcode=9" \
 	  $(CARGO) test --quiet --target $(HOST) --test fibers --test fibers_mixed --test generators -- \
 	  --test-threads 1 --skip five_thousand --skip what_does_not_fit
+
+# Under ThreadSanitizer go the tests that are made for it: std's own locks and channels, which others
+# use, were compiled without it, so that whatever they guard would be reported.
+STRESS_ROUNDS ?= 3000
+sanitize-threads:
+	STRESS_ROUNDS=$(STRESS_ROUNDS) \
+	TSAN_OPTIONS="suppressions=$(CURDIR)/tests/sanitizers/thread.supp" \
+	RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg whirligig_tsan" \
+	  $(CARGO) +nightly test --quiet --target $(HOST) --target-dir target/tsan --test stress
 
 sim:
 	@$(CARGO) run --quiet --release --features sim --example sim -- $(SEEDS)
