@@ -394,7 +394,7 @@ impl KernelHandle {
     pub(crate) fn signal_descriptor(&self) -> io::Result<Descriptor> {
         #[cfg(any(test, feature = "fault"))]
         if let Some(hosted) = &self.hosted {
-            return hosted.signal_descriptor().map(Descriptor::from);
+            return retry(|| hosted.signal_descriptor()).map(Descriptor::from);
         }
         signal::descriptor().map(Descriptor::from)
     }

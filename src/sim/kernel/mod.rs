@@ -28,7 +28,10 @@ use crate::sim::fault::Fault;
 use crate::sim::trace::What;
 use crate::sys::Hosted;
 use crate::sys::signal::Signal;
-use errno::{EADDRNOTAVAIL, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
+use errno::{
+    EADDRINUSE, EADDRNOTAVAIL, EBADF, EINTR, EINVAL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
+    ENOSPC,
+};
 use net::{Id, Object};
 use outcome::Outcome;
 use std::cell::Cell;
@@ -151,36 +154,50 @@ impl Net {
             }
             self.now = now;
         }
-        let may_fail: &[i32] = match what {
-            What::Epoll | What::Eventfd => &[EMFILE, ENFILE, ENOMEM],
-            What::Socket => &[EMFILE, ENFILE, ENOBUFS, ENOMEM],
-            What::Accept => &[EMFILE, ENFILE, ENOBUFS, ENOMEM],
-            What::EpollCtl => &[ENOSPC, ENOMEM],
-            What::Connect | What::Bind | What::Listen => &[EADDRNOTAVAIL],
-            What::Recv | What::Send => &[EINTR],
-            _ => return Ok(()),
-        };
         self.failable += 1;
         if let Some((k, number)) = self.faults.kth {
-            if k == self.failable && may_fail.contains(&number) {
+            if k == self.failable && may_fail_with(what, number) {
                 return Err(number);
             }
         }
-        let may_be_interrupted =
-            matches!(what, What::Accept | What::Connect | What::Recv | What::Send);
-        if may_be_interrupted && self.fault(Fault::Interrupt, host) {
+        let opens = may_fail_with(what, EMFILE);
+        let takes_memory = opens || what == What::EpollCtl;
+        let others = [What::Connect, What::Bind, What::Listen, What::Recv, What::Send];
+        if !takes_memory && !others.contains(&what) {
+            return Ok(());
+        }
+        if self.fault(Fault::Interrupt, host) {
             return Err(EINTR);
         }
-        if may_fail.contains(&EMFILE) && self.fault(Fault::NoDescriptors, host) {
+        if opens && self.fault(Fault::NoDescriptors, host) {
             return Err(if self.random.chance(500_000) { EMFILE } else { ENFILE });
         }
-        if may_fail.contains(&ENOMEM) && self.fault(Fault::NoMemory, host) {
-            let numbers = &may_fail
-                [may_fail.iter().position(|n| *n != EMFILE && *n != ENFILE).unwrap_or(0)..];
-            return Err(numbers[self.random.index(numbers.len())]);
+        if takes_memory && self.fault(Fault::NoMemory, host) {
+            let other = if what == What::EpollCtl { ENOSPC } else { ENOBUFS };
+            let other = if may_fail_with(what, other) { other } else { ENOMEM };
+            return Err(if self.random.chance(500_000) { other } else { ENOMEM });
         }
         Ok(())
     }
+}
+
+/// Whether a call can fail with this error whatever it is asked for, by its manual page (POSIX's
+/// for ENOBUFS).
+fn may_fail_with(what: What, number: i32) -> bool {
+    let numbers: &[i32] = match what {
+        What::Epoll | What::Eventfd => &[EMFILE, ENFILE, ENOMEM],
+        What::Socket | What::Accept => &[EMFILE, ENFILE, ENOBUFS, ENOMEM],
+        What::EpollCtl => &[ENOSPC, ENOMEM],
+        What::Connect => &[EADDRNOTAVAIL, ENETUNREACH],
+        What::Bind => &[EADDRINUSE, EADDRNOTAVAIL],
+        What::Listen => &[EADDRINUSE],
+        What::Recv | What::Peek => &[ENOMEM],
+        What::Send => &[ENOBUFS, ENOMEM],
+        What::Shutdown | What::Address | What::TakeError => &[ENOBUFS],
+        What::GetOption | What::SetOption => &[ENOBUFS, ENOMEM],
+        _ => &[],
+    };
+    number == EINTR || numbers.contains(&number)
 }
 
 impl std::fmt::Debug for SimKernel {
