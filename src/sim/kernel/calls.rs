@@ -2,8 +2,8 @@
 
 use super::addresses::{any_address, check_family, loopback, overlap, plain};
 use super::errno::{
-    EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, EHOSTUNREACH, EINVAL, EISCONN,
-    ENETUNREACH, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE,
+    EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
+    EINVAL, EISCONN, ENETUNREACH, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPIPE,
 };
 use super::host::Sharing;
 use super::net::{Action, Body, Id, Net, Object, Sys};
@@ -215,7 +215,8 @@ impl Net {
         let was = std::mem::replace(&mut tcp.state, State::Closed);
         tcp.progress = Progress::Unconnected;
         (tcp.shut, tcp.ended) = (0, false);
-        tcp.error = None;
+        // Who ends what is under way hears of it as of a reset.
+        tcp.error = (was == State::SynSent).then_some(ECONNRESET);
         if let Some((local, peer)) = local.zip(peer) {
             if self.hosts[host].connection(local, peer) == Some(id) {
                 self.hosts[host].end_connection(local, peer);
