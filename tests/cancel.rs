@@ -5,6 +5,8 @@
 //! (where it may have been woken) and after each that was pending. Each is tried, without trouble,
 //! with calls that fail one after another, and with noise over several seeds.
 
+#[path = "cancel/datagrams.rs"]
+mod datagrams;
 #[path = "cancel/programs.rs"]
 mod programs;
 #[path = "cancel/scene.rs"]
@@ -92,6 +94,12 @@ const CASES: &[Case] = cases! {
     "net::TcpStream::readable" => streams::readable,
     "net::TcpStream::writable" => streams::writable,
     "net::TcpStream::write_vectored" => streams::write_vectored,
+    "net::UdpSocket::bind" => datagrams::bind,
+    "net::UdpSocket::connect" => datagrams::connect,
+    "net::UdpSocket::recv" => datagrams::recv,
+    "net::UdpSocket::recv_from" => datagrams::recv_from,
+    "net::UdpSocket::send" => datagrams::send,
+    "net::UdpSocket::send_to" => datagrams::send_to,
     "net::resolve" => streams::resolve,
     "signal::Signals::recv" => time::recv_signal,
     "sync::Mutex::lock" => sync::shared::lock,
