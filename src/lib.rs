@@ -56,6 +56,7 @@ pub mod fiber;
 pub mod future;
 pub mod generator;
 pub mod http;
+mod innermost;
 mod instant;
 pub mod io;
 mod lock;

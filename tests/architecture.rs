@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 ///
 /// `event` stands below `sys`: it is pure, and `sys` reads with it what the kernel wrote.
 const FLOORS: &[&[&str]] = &[
-    &["event", "timer", "slab", "budget", "contain", "lock", "pinned"],
+    &["event", "timer", "slab", "budget", "contain", "lock", "pinned", "innermost"],
     &["sys"],
     &["reactor", "task", "executor"],
     &["instant", "runtime"],

@@ -20,7 +20,7 @@ use whirligig::sync::Notify;
 use whirligig::sync::local::mpsc;
 use whirligig::task::JoinError;
 use whirligig::time::sleep;
-use whirligig::{run, spawn, yield_now};
+use whirligig::{Runtime, run, spawn, yield_now};
 
 type List = Rc<RefCell<Vec<&'static str>>>;
 
@@ -183,10 +183,11 @@ fn waiting() -> Stackful<(), u32, ()> {
 
 #[test]
 fn a_generator_may_wait_for_the_fiber_that_runs_it() {
-    let log: &'static RefCell<Vec<u32>> = Box::leak(Box::default());
+    let log: Rc<RefCell<Vec<u32>>> = Rc::default();
+    let theirs = Rc::clone(&log);
     let output = run(async {
         let fiber = Fiber::new(move || {
-            waiting().take(3).inspect(|number| log.borrow_mut().push(*number)).sum::<u32>()
+            waiting().take(3).inspect(|number| theirs.borrow_mut().push(*number)).sum::<u32>()
         });
         let other = async {
             // As the generator waits, its fiber is suspended, and this runs.
@@ -340,6 +341,69 @@ fn a_generator_may_be_resumed_in_a_future_that_a_fiber_waits_for() {
         })
     };
     assert_eq!(run(async { fiber::spawn(body).await.unwrap() }).unwrap(), (Some(0), Some(1)));
+}
+
+// Runtimes within.
+
+fn message(payload: &dyn std::any::Any) -> &str {
+    payload.downcast_ref::<&str>().copied().unwrap_or_default()
+}
+
+#[test]
+fn a_fiber_can_not_wait_in_a_runtime_that_it_runs_itself() {
+    // If it could, others would go on with the turn of that runtime, and have it still when that
+    // is gone.
+    let body = || {
+        let refused = catch_unwind(|| run(async { wait(yield_now()) })).unwrap_err();
+        assert!(message(&*refused).contains("in a runtime within it"));
+        // It is none the worse for it, and in there others are as anywhere.
+        wait(yield_now());
+        run(async { fiber::spawn(|| wait(async { 1 })).await.unwrap() }).unwrap()
+    };
+    let mut fibers = [(); 2].map(|()| Fiber::new(body).unwrap());
+    for fiber in &mut fibers {
+        assert!(poll_once(Pin::new(fiber)).is_pending());
+    }
+    for fiber in &mut fibers {
+        assert_eq!(poll_once(Pin::new(fiber)), Poll::Ready(1));
+    }
+    assert!(catch_unwind(|| spawn(async {})).is_err(), "a runtime's turn is left over");
+}
+
+#[test]
+fn a_fiber_can_not_wait_in_a_turn_of_another_runtime_than_its_own() {
+    let body = || {
+        let other = Runtime::new().unwrap();
+        let waits = other.spawn(async { wait(yield_now()) });
+        let _ = other.turn().unwrap();
+        let refused = wait(waits).unwrap_err().to_string();
+        assert!(refused.contains("in a runtime within it"), "{refused}");
+        wait(spawn(async { 1 })).unwrap()
+    };
+    assert_eq!(run(async { fiber::spawn(body).await.unwrap() }).unwrap(), 1);
+}
+
+#[test]
+fn a_generator_can_not_yield_in_a_runtime_that_it_runs_itself() {
+    let mut generator = generator::stackful(|yielder, ()| {
+        let inside = AssertUnwindSafe(|| run(async { yielder.suspend(1) }));
+        let refused = catch_unwind(inside).unwrap_err();
+        assert!(message(&*refused).contains("in a runtime that it runs itself"));
+        yielder.suspend(2);
+    })
+    .unwrap();
+    assert_eq!(generator.next(), Some(2));
+    run(async move { drop(generator) }).unwrap();
+    assert!(catch_unwind(|| spawn(async {})).is_err(), "a runtime's turn is left over");
+}
+
+#[test]
+fn a_generator_yields_to_the_runtime_that_resumed_it() {
+    let fiber = Fiber::new(|| {
+        let inner = generator::stackful(|yielder, ()| (0..3).for_each(|n| yielder.suspend(n)));
+        run(async move { inner.unwrap().sum::<u32>() }).unwrap()
+    });
+    assert_eq!(poll_once(pin!(fiber.unwrap())), Poll::Ready(3));
 }
 
 // Many.

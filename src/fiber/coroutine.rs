@@ -17,16 +17,19 @@
 //! ```
 //!
 //! **Who runs on top of whom.** Coroutines nest: a fiber may resume a generator, whose body may
-//! poll another fiber. Those that run on a thread are a chain, from the innermost, `CURRENT`, by
+//! poll another fiber. Those that run on a thread are a chain, from the innermost by
 //! `parent`. Suspending one suspends all that run on top of it: they stay as they are, on their own
 //! stacks, and the chain is cut below the one that suspends, which keeps its `innermost` end.
 //!
 //! ```text
-//!   CURRENT --> C --parent--> B --parent--> A --> (the thread itself)
+//!   innermost --> C --parent--> B --parent--> A --> (the thread itself)
 //!
-//!   B suspends, on C's stack:      CURRENT --> A         B.innermost --> C --> B
-//!   D resumes B:                   CURRENT --> C --> B --> D
+//!   B suspends, on C's stack:      innermost --> A         B.innermost --> C --> B
+//!   D resumes B:                   innermost --> C --> B --> D
 //! ```
+//!
+//! A runtime that has its turn on top of one hides it: see [`innermost`](crate::innermost). A chain
+//! ends there, and nothing below can be suspended.
 //!
 //! So all that a suspended chain points to within itself lies in frames that are suspended with it.
 //!
@@ -50,6 +53,7 @@ pub(super) use wait::{Misplaced, wait_in_fiber};
 use super::stack::{self, Stack};
 use super::switch::{self, Link, STACK_ALIGN};
 use crate::contain::{contain, drop_payload};
+use crate::innermost;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io::{self, Write};
 use std::marker::PhantomData;
@@ -59,11 +63,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Context;
 use std::thread;
-
-thread_local! {
-    /// The innermost coroutine that runs on this thread; null if none does.
-    static CURRENT: Cell<*const Control> = const { Cell::new(ptr::null()) };
-}
 
 /// Coroutines that were dropped while suspended where panics abort, and so were leaked.
 static LEAKED: AtomicUsize = AtomicUsize::new(0);
@@ -327,11 +326,11 @@ impl Control {
     /// register then.
     #[inline(always)]
     fn switch_in(&self, context: *mut Context<'static>) -> &Control {
-        self.parent.set(CURRENT.get());
+        self.parent.set(innermost::get().cast());
         #[cfg(whirligig_asan)]
         // SAFETY: the end of a suspended chain, whose stacks stand as long as it is suspended.
         let shadow = unsafe { &(*self.innermost.get()).asan }.leave_for();
-        CURRENT.set(self.innermost.get());
+        innermost::set(self.innermost.get().cast());
         // SAFETY: it is suspended, or not begun, and its stack stands: `resume` has it.
         let link = unsafe { switch::resume(self.link.get(), context.cast()) };
         #[cfg(whirligig_asan)]
@@ -352,8 +351,8 @@ impl Control {
     /// and the context that it was resumed with.
     #[inline(always)]
     fn switch_out(&self) -> (&Control, *mut Context<'static>) {
-        debug_assert!(ptr::eq(CURRENT.get(), self.innermost.get()));
-        CURRENT.set(self.parent.get());
+        debug_assert!(ptr::eq(innermost::get().cast(), self.innermost.get()));
+        innermost::set(self.parent.get().cast());
         #[cfg(whirligig_asan)]
         let shadow = if self.done.get() {
             self.asan.leave_for_good();
@@ -374,11 +373,12 @@ impl Control {
     /// dropped meanwhile, or was before.
     ///
     /// # Panics
-    /// Within a poll with the context of a fiber below, which might be gone when this goes on.
+    /// Within a poll with the context of a fiber below, which might be gone when this goes on. In a
+    /// runtime's turn on top of this.
     #[inline]
     pub(crate) fn suspend(&self, leave: impl FnOnce()) {
         self.go_on_unless_cancelled();
-        self.refuse_within_poll();
+        self.refuse_where_it_is_not_to_be_left();
         leave();
         if self.is_unwinding() {
             no_way_out();
@@ -388,7 +388,11 @@ impl Control {
         self.go_on_unless_cancelled();
     }
 
-    fn refuse_within_poll(&self) {
+    fn refuse_where_it_is_not_to_be_left(&self) {
+        assert!(
+            ptr::eq(innermost::get().cast(), self),
+            "a generator can't yield in a runtime that it runs itself: yield after it"
+        );
         // SAFETY: null, or a coroutine below this, whose stack stands as long as this runs.
         let parent = unsafe { self.parent.get().as_ref() };
         let Some(fiber) = parent.and_then(Control::fiber) else { return };

@@ -131,7 +131,8 @@ pub fn spawn<T: 'static>(body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
 /// If the fiber is dropped meanwhile, this unwinds: see [the module](self#ends).
 ///
 /// # Panics
-/// Outside of a fiber. Within a future that a fiber waits for: there it is to be awaited.
+/// Outside of a fiber. Within a future that a fiber waits for, or in a runtime that it runs
+/// itself: there it is to be awaited.
 // Inlined always: as it leaves with all registers changed, a function of its own would save and
 // restore them all for each wait, ready or not. Its caller does so once.
 #[track_caller]
@@ -149,7 +150,9 @@ impl Misplaced {
     #[track_caller]
     fn panic(self) -> ! {
         match self {
-            Misplaced::OutsideOfFiber => panic!("`fiber::wait` outside of a fiber"),
+            Misplaced::OutsideOfFiber => {
+                panic!("`fiber::wait` outside of a fiber, or in a runtime within it")
+            }
             Misplaced::InsidePoll => {
                 panic!("`fiber::wait` in a future that the fiber waits for: await it there")
             }

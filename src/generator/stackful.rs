@@ -170,7 +170,7 @@ impl<R, Y> StackfulYielder<'_, R, Y> {
     ///
     /// # Panics
     /// In a future that a fiber [waits](crate::fiber::wait) for, if the generator runs on top of
-    /// that fiber.
+    /// that fiber. In a runtime that the generator runs itself.
     #[inline]
     pub fn suspend(&self, value: Y) -> R {
         self.control.suspend(|| self.exchange.yielded.set(Some(value)));

@@ -1,6 +1,7 @@
 //! The reactor whose runtime's turn it is on this thread.
 
 use super::{Reactor, TimerQueue};
+use crate::innermost::{self, Hidden};
 use crate::sys::KernelHandle;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -58,23 +59,33 @@ impl Reactor {
 
     /// Makes this the thread's current reactor until the guard is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> Entered {
-        Entered(exchange(Some(Rc::clone(self))))
+        Entered::new(Some(Rc::clone(self)))
     }
 }
 
 /// Leaves the current reactor when dropped, also when a panic passes.
-pub(crate) struct Entered(Option<Rc<Reactor>>);
+pub(crate) struct Entered {
+    before: Option<Rc<Reactor>>,
+    /// What is entered is left in the order in which it was entered, backwards.
+    _ordered: Hidden,
+}
+
+impl Entered {
+    fn new(reactor: Option<Rc<Reactor>>) -> Entered {
+        Entered { before: exchange(reactor), _ordered: innermost::hide() }
+    }
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        drop(exchange(self.0.take()));
+        drop(exchange(self.before.take()));
     }
 }
 
 /// Leaves it until the guard is dropped: what is done meanwhile is done as on another thread.
 #[cfg(any(test, feature = "sim"))]
 pub(crate) fn leave() -> Entered {
-    Entered(exchange(None))
+    Entered::new(None)
 }
 
 fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {

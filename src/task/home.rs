@@ -22,6 +22,7 @@ use super::state::{OnComplete, OnRun, Place, Remote};
 use super::{Id, waker};
 use crate::budget;
 use crate::contain::contain;
+use crate::innermost::{self, Hidden};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -118,7 +119,7 @@ impl Home {
 
     /// Makes it this thread's turn of this home, as long as `turn` runs.
     pub(crate) fn enter<R>(&self, turn: impl FnOnce(AtHome<'_>) -> R) -> R {
-        let _entered = Entered(HOME.replace(Arc::as_ptr(&self.shared)));
+        let _entered = Entered::new(Arc::as_ptr(&self.shared));
         turn(self.here())
     }
 
@@ -149,12 +150,22 @@ impl Drop for Home {
 }
 
 /// Ends a turn when dropped, also when a panic passes.
-struct Entered(*const Shared);
+struct Entered {
+    before: *const Shared,
+    /// Turns end in the order in which they began, backwards: so `before` lives as long as this.
+    _ordered: Hidden,
+}
+
+impl Entered {
+    fn new(home: *const Shared) -> Entered {
+        Entered { before: HOME.replace(home), _ordered: innermost::hide() }
+    }
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        HOME.set(self.0);
-        if self.0.is_null() {
+        HOME.set(self.before);
+        if self.before.is_null() {
             budget::lift();
         }
     }
@@ -170,7 +181,7 @@ impl Id {
 /// Does `work` in nobody's turn, as if on another thread.
 #[cfg(any(test, feature = "sim"))]
 pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> R {
-    let _entered = Entered(HOME.replace(ptr::null()));
+    let _entered = Entered::new(ptr::null());
     work()
 }
 
@@ -241,7 +252,7 @@ impl<'a> AtHome<'a> {
     #[inline]
     pub(crate) fn current<R>(with: impl FnOnce(AtHome<'_>) -> R) -> Option<R> {
         let home = NonNull::new(HOME.get().cast_mut())?;
-        // Whoever entered it holds it until after this.
+        // Whoever entered it holds it until after this. No coroutine is left in between: `Entered`.
         Some(with(AtHome { home, lives: PhantomData }))
     }
 

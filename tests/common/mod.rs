@@ -20,7 +20,10 @@ fn running() -> std::sync::MutexGuard<'static, Vec<u32>> {
 }
 
 /// Ends the test program with a message if the test hangs; dropped, it goes away.
-pub(crate) struct Watchdog(#[expect(dead_code, reason = "its drop ends the thread")] Sender<()>);
+pub(crate) struct Watchdog {
+    /// Its drop ends the thread.
+    _alive: Sender<()>,
+}
 
 impl Watchdog {
     pub(crate) fn new(test: &'static str) -> Watchdog {
@@ -35,7 +38,7 @@ impl Watchdog {
                 std::process::exit(101);
             }
         });
-        Watchdog(alive)
+        Watchdog { _alive: alive }
     }
 }
 

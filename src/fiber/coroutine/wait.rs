@@ -1,7 +1,8 @@
 //! Waiting in a fiber: polls with its context, and the suspensions in between.
 #![expect(unsafe_code, reason = "uses the context that the fiber's poll has lent")]
 
-use super::{CURRENT, Control, no_way_out};
+use super::{Control, no_way_out};
+use crate::innermost;
 use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -17,7 +18,7 @@ pub(in crate::fiber) fn wait_in_fiber<P>(
 ) -> Result<P, Misplaced> {
     // SAFETY: null, or a coroutine that runs: it has its control on a stack that stands as long as
     // it runs, and this frame is on top of it.
-    let mut fiber = match unsafe { CURRENT.get().as_ref() } {
+    let mut fiber = match unsafe { innermost::get().cast::<Control>().as_ref() } {
         Some(fiber) if fiber.is_fiber => fiber,
         innermost => return wait_on_top(innermost, poll),
     };
