@@ -261,6 +261,7 @@ unsafe extern "C" {
     ) -> Option<OwnedFd>;
     pub(in crate::sys) fn connect(fd: BorrowedFd<'_>, address: *const c_void, length: u32)
     -> c_int;
+    #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     pub(in crate::sys) fn recv(
         fd: BorrowedFd<'_>,
         buffer: *mut c_void,
@@ -276,6 +277,7 @@ unsafe extern "C" {
         address_length: *mut u32,
     ) -> isize;
     pub(in crate::sys) fn readv(fd: BorrowedFd<'_>, parts: *const c_void, count: c_int) -> isize;
+    #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     pub(in crate::sys) fn send(
         fd: BorrowedFd<'_>,
         bytes: *const c_void,

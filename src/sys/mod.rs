@@ -13,6 +13,7 @@
 
 mod address;
 mod clock;
+mod direct;
 mod epoll;
 mod eventfd;
 #[cfg(any(test, feature = "fault"))]

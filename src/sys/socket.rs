@@ -3,7 +3,7 @@
 
 use super::address::RawAddress;
 use super::ffi::{self, Linger, Msghdr, so};
-use super::{check, check_length};
+use super::{check, check_length, direct};
 use std::ffi::c_int;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -141,7 +141,7 @@ pub(in crate::sys) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
 #[inline]
 fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: `buffer` is writable for its length.
-    check_length(unsafe { ffi::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+    unsafe { direct::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) }
 }
 
 /// Receives into the spare capacity of `bytes`, at most `bytes_max`, and adds what came to it.
@@ -153,7 +153,7 @@ pub(in crate::sys) fn recv_into(
     let spare = bytes.spare_capacity_mut();
     let room = spare.len().min(bytes_max);
     // SAFETY: the spare capacity is writable for its length, and `room` is no more than that.
-    let count = check_length(unsafe { ffi::recv(fd, spare.as_mut_ptr().cast(), room, 0) })?;
+    let count = unsafe { direct::recv(fd, spare.as_mut_ptr().cast(), room, 0) }?;
     let length = bytes.len() + count;
     // SAFETY: without MSG_TRUNC `recv(2)` returns how many bytes it wrote, at most `room`: so
     // `length` is within the capacity, and all bytes up to it are initialised.
@@ -199,7 +199,7 @@ pub(in crate::sys) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize
 #[inline]
 fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: `bytes` is readable for its length.
-    check_length(unsafe { ffi::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+    unsafe { direct::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) }
 }
 
 /// Sends a datagram, without SIGPIPE.
