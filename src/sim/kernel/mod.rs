@@ -241,6 +241,10 @@ impl Net {
         self.record(host, What::World, 0, 0, 0);
         self.hosts[host].down = true;
         self.hosts[host].life += 1;
+        // Who watches goes together with what is watched.
+        for entry in self.objects.iter_mut().flatten().filter(|entry| entry.host == host) {
+            entry.watchers.clear();
+        }
         for id in 0..self.objects.len() {
             if self.objects[id].as_ref().is_some_and(|entry| entry.host == host) {
                 self.remove(id);
