@@ -47,8 +47,8 @@
 //!
 //! A socket's [`AsFd`](std::os::fd::AsFd) lends a descriptor of `/dev/null`, and turning it into a
 //! type of the standard library fails with `Unsupported`. Other threads are not simulated: one that
-//! touches a world's socket, or wakes a task of a host that waits, panics and says so. Code that goes past the
-//! library, to [`std::time`], [`std::net`] or [`std::thread`], is not in the world.
+//! touches a world's socket, or wakes a task of a host that waits, panics and says so. Code that
+//! goes past the library, to [`std::time`], [`std::net`] or [`std::thread`], is not in the world.
 
 mod drive;
 mod fault;
