@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads bench models instructions sim mutants clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads bench models instructions sim mutants soak clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
@@ -16,6 +16,7 @@ help:
 	@echo "make sanitize   run the tests under sanitizers and valgrind; needs nightly and valgrind"
 	@echo "make sim        run the general workload over SEEDS (10000) simulated worlds"
 	@echo "make mutants    put known bugs into copies of the sources; the workload has to find each"
+	@echo "make soak       load the delayserver for SECONDS (300) in every way, and see that it stays level"
 	@echo "make doc        build the documentation"
 	@echo "make clean      remove what was built"
 
@@ -117,6 +118,13 @@ sanitize-threads:
 
 sim:
 	@$(CARGO) run --quiet --release --features sim --example sim -- $(SEEDS)
+
+# Unlike tests this takes real time: whatever leaks a little shows after a while.
+SECONDS ?= 300
+soak:
+	@$(CARGO) build --release --quiet --bin delayserver --example soak
+	@$(CARGO) run --release --quiet --example soak -- $(SECONDS)
+	@$(CARGO) run --release --quiet --example soak -- $(SECONDS) --workers=2
 
 mutants:
 	@SEEDS=$(SEEDS) sh tests/mutants/run.sh
