@@ -181,6 +181,12 @@ impl<T> Timers<T> {
         }
     }
 
+    /// Gives a timer that was neither started nor removed another duration.
+    #[inline]
+    pub(crate) fn set_duration(&mut self, key: Key, duration: u64) {
+        self.wheel.set_time(FIRST_TIMER + key.index, duration);
+    }
+
     /// Whether there are timers that were not started yet.
     #[inline]
     #[must_use]

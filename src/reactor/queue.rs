@@ -4,6 +4,7 @@ use super::wake_all;
 use crate::contain::contain;
 use crate::timer::{Key, Pace, Timers, coalesced};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -21,6 +22,12 @@ pub(crate) struct TimerQueue {
     /// which it is to fire, and fires then.
     own: RefCell<Option<Box<Timers<Waker>>>>,
     pace: Cell<Pace>,
+    /// The timer that was set last of those that are not started, if it was not removed.
+    newest: Cell<Option<Key>>,
+    /// Whether it is cancelled: then it stays for the next one that is set, waker and all. So a
+    /// task that sets a timeout in each of its steps, and needs none of them, does not have it put
+    /// in and taken out each time.
+    is_spare: Cell<bool>,
     /// Set with the first timer, and reset by the first look that finds none.
     in_use: Cell<bool>,
     /// Room for the wakers of timers that are due, kept from one look to the next.
@@ -42,6 +49,8 @@ impl TimerQueue {
             timers: RefCell::new(Timers::new()),
             own: RefCell::new(None),
             pace: Cell::new(Pace::new(SLACK_NS)),
+            newest: Cell::new(None),
+            is_spare: Cell::new(false),
             in_use: Cell::new(false),
             due: Cell::new(Vec::new()),
         }
@@ -53,7 +62,8 @@ impl TimerQueue {
 
     /// How many timers there are.
     pub(super) fn len(&self) -> usize {
-        self.timers.borrow().len() + self.own.borrow().as_ref().map_or(0, |own| own.len())
+        let own = self.own.borrow().as_ref().map_or(0, |own| own.len());
+        self.timers.borrow().len() + own - usize::from(self.is_spare.get())
     }
 
     /// Whether there may be timers, those included that never fire.
@@ -78,25 +88,38 @@ impl TimerQueue {
     }
 
     /// Sets a timer whose `duration`, in nanoseconds, counts from the next look at the kernel, at
-    /// which the clock is read for all of them.
+    /// which the clock is read for all of them. Whom it wakes is said by [`TimerQueue::renew`].
     #[inline]
-    pub(crate) fn insert_unstarted(&self, duration: u64, waker: Waker) -> Key {
+    pub(crate) fn insert_unstarted(&self, duration: u64) -> Key {
         self.in_use.set(true);
-        self.timers.borrow_mut().insert_unstarted(duration, waker)
+        let mut timers = self.timers.borrow_mut();
+        if self.is_spare.take() {
+            if let Some(key) = self.newest.get() {
+                timers.set_duration(key, duration);
+                return key;
+            }
+        }
+        let key = timers.insert_unstarted(duration, Waker::noop().clone());
+        self.newest.set(Some(key));
+        key
+    }
+
+    /// Whether the timer is still set, and `waker` the one that it will wake.
+    #[inline]
+    pub(crate) fn is_set_for(&self, slack: Slack, key: Key, waker: &Waker) -> bool {
+        self.with_waker(slack, key, |set| set.will_wake(waker)) == Some(true)
     }
 
     /// Whether the timer is still set. If so, `waker` is the one that it will wake.
     pub(crate) fn renew(&self, slack: Slack, key: Key, waker: &Waker) -> bool {
-        match self.with_waker(slack, key, |set| set.will_wake(waker)) {
-            None => return false,
-            Some(true) => return true,
-            Some(false) => {}
+        if self.is_set_for(slack, key, waker) {
+            return true;
         }
         // Cloning and dropping wakers is foreign code, which may set and cancel timers.
         let mut new = waker.clone();
-        self.with_waker(slack, key, |set| std::mem::swap(set, &mut new));
+        let renewed = self.with_waker(slack, key, |set| std::mem::swap(set, &mut new)).is_some();
         contain(|| drop(new));
-        true
+        renewed
     }
 
     #[inline]
@@ -114,7 +137,20 @@ impl TimerQueue {
 
     /// Cancels a timer; of one that fired this is no news.
     #[inline]
-    pub(crate) fn remove(&self, slack: Slack, key: Key) {
+    pub(crate) fn remove(self: Rc<Self>, slack: Slack, key: Key) {
+        if self.newest.get() == Some(key) && slack == Slack::Shared {
+            self.is_spare.set(true);
+        } else {
+            self.let_go(slack, key);
+        }
+    }
+
+    #[inline(never)]
+    fn let_go(self: Rc<Self>, slack: Slack, key: Key) {
+        self.take_out(slack, key);
+    }
+
+    fn take_out(&self, slack: Slack, key: Key) {
         let waker = match slack {
             Slack::Shared => self.timers.borrow_mut().remove(key),
             Slack::Own => self.own.borrow_mut().as_mut().and_then(|own| own.remove(key)),
@@ -127,6 +163,11 @@ impl TimerQueue {
     /// Starts the timers that wait for it.
     #[inline]
     pub(super) fn start(&self, now: impl FnOnce() -> u64) {
+        if let Some(newest) = self.newest.take() {
+            if self.is_spare.take() {
+                self.take_out(Slack::Shared, newest);
+            }
+        }
         if self.timers.borrow().has_unstarted() {
             let now = now();
             self.timers.borrow_mut().start(now);
@@ -169,6 +210,8 @@ impl TimerQueue {
 
     /// Removes all timers; their wakers are for the caller to drop.
     pub(super) fn drain(&self) -> Vec<Waker> {
+        self.newest.set(None);
+        self.is_spare.set(false);
         let mut wakers = Vec::new();
         self.timers.borrow_mut().drain(&mut wakers);
         if let Some(own) = self.own.borrow_mut().as_mut() {

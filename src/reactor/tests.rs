@@ -331,7 +331,7 @@ impl Reentrant {
     fn enter(&self) {
         let reactor = Reactor::current().unwrap();
         let key = reactor.timers().insert(timer::NEVER, Waker::noop().clone());
-        reactor.timers().remove(Slack::Shared, key);
+        Rc::clone(reactor.timers()).remove(Slack::Shared, key);
         let (other, _peer) = watched_pair();
         assert!(poll_read(&other, Waker::noop()).is_pending());
         let same = SAME.with(|same| same.borrow().clone());
@@ -366,7 +366,7 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     assert!(reactor.timers().renew(Slack::Shared, key, Waker::noop()));
     assert_eq!(entries(), 1, "renewed");
     let key = reactor.timers().insert(timer::NEVER, waker());
-    reactor.timers().remove(Slack::Shared, key);
+    Rc::clone(reactor.timers()).remove(Slack::Shared, key);
     assert_eq!(entries(), 1, "cancelled");
     reactor.timers().insert(0, waker());
     reactor.look(Wait::No).unwrap();
@@ -439,16 +439,56 @@ fn only_a_stream_without_an_end_or_a_mark_in_sight_is_emptied_by_a_short_read() 
 fn timers_that_were_not_started_start_at_the_next_look_whichever_it_is() {
     let (_kernel, reactor, _entered) = reactor();
     let (wakes, waker) = Wakes::new();
-    reactor.timers().insert_unstarted(timer::NEVER, waker.clone());
+    let set = |duration| {
+        let key = reactor.timers().insert_unstarted(duration);
+        assert!(reactor.timers().renew(Slack::Shared, key, &waker));
+    };
+    set(timer::NEVER);
     assert_eq!(reactor.next_deadline(), None, "it has started, and never fires");
     let before = reactor.kernel().now();
-    reactor.timers().insert_unstarted(1, waker.clone());
+    set(1);
     assert!(reactor.next_deadline().is_some_and(|deadline| deadline > before));
     for (round, wait) in [Wait::UntilEvent, Wait::No].into_iter().enumerate() {
-        reactor.timers().insert_unstarted(0, waker.clone());
+        set(0);
         reactor.look(wait).unwrap();
         assert_eq!((wakes.count(), reactor.timer_count()), (2 + round, 1));
     }
+}
+
+#[test]
+fn a_timer_that_was_cancelled_before_it_started_is_used_for_the_next_or_goes_at_the_next_look() {
+    let (_kernel, reactor, _entered) = reactor();
+    let (timers, counts) = (reactor.timers(), || reactor.timers().len());
+    let (wakes, waker) = Wakes::new();
+    let set = |duration| {
+        let key = timers.insert_unstarted(duration);
+        assert!(timers.renew(Slack::Shared, key, &waker));
+        key
+    };
+    let first = set(5);
+    Rc::clone(timers).remove(Slack::Shared, first);
+    assert_eq!((counts(), Arc::strong_count(&wakes)), (0, 3), "it keeps its waker");
+    assert_eq!(set(timer::NEVER), first);
+    let second = set(7);
+    Rc::clone(timers).remove(Slack::Shared, first);
+    assert_eq!((counts(), Arc::strong_count(&wakes)), (1, 3), "not the newest: it goes at once");
+    Rc::clone(timers).remove(Slack::Shared, second);
+    assert_eq!(reactor.next_deadline(), None);
+    assert_eq!((counts(), Arc::strong_count(&wakes), wakes.count()), (0, 2, 0));
+
+    // A duration is that of the last who set it, and one that has started is no spare.
+    Rc::clone(timers).remove(Slack::Shared, set(timer::NEVER));
+    let key = set(0);
+    reactor.look(Wait::No).unwrap();
+    assert_eq!((wakes.count(), counts()), (1, 0));
+    assert!(!timers.renew(Slack::Shared, key, &waker));
+    let key = set(timer::NEVER);
+    reactor.look(Wait::No).unwrap();
+    Rc::clone(timers).remove(Slack::Shared, key);
+    assert_eq!((counts(), Arc::strong_count(&wakes)), (0, 2));
+    Rc::clone(timers).remove(Slack::Shared, set(1));
+    reactor.close();
+    assert_eq!((counts(), Arc::strong_count(&wakes)), (0, 2));
 }
 
 #[test]
@@ -460,7 +500,7 @@ fn the_pace_counts_only_wakes_for_timers_and_none_is_kept_back_beyond_the_slack(
         let now = reactor.kernel().now();
         let key = reactor.timers().insert(now, Waker::noop().clone());
         let wake = reactor.timers().next_wake().unwrap();
-        (reactor.timers().remove(Slack::Shared, key), wake - now).1
+        (Rc::clone(reactor.timers()).remove(Slack::Shared, key), wake - now).1
     };
     for _ in 0..20 {
         reactor.timers().insert(0, Waker::noop().clone());
@@ -474,5 +514,5 @@ fn the_pace_counts_only_wakes_for_timers_and_none_is_kept_back_beyond_the_slack(
     assert!((1..=hour.as_nanos() as u64).contains(&next_wake()));
     let key = reactor.timers().insert_own(5, 0, Waker::noop().clone());
     assert_eq!(reactor.timers().next_wake(), Some(5), "one with a slack of its own is not kept");
-    reactor.timers().remove(Slack::Own, key);
+    Rc::clone(reactor.timers()).remove(Slack::Own, key);
 }

@@ -44,7 +44,7 @@ pub(super) fn sleep_for_about(duration: Duration) -> Sleep {
     let nanos = nanoseconds(duration);
     let queue = if nanos >= LONG_NS { TimerQueue::current() } else { None };
     let Some(queue) = queue else { return sleep(duration) };
-    let key = queue.insert_unstarted(nanos, Waker::noop().clone());
+    let key = queue.insert_unstarted(nanos);
     // Nobody else gets hold of this sleep, so nobody asks it for its deadline.
     Sleep {
         deadline: Instant::from_nanos(nanos),
@@ -144,6 +144,30 @@ impl Sleep {
         if self.slack > SLACK_MAX { Slack::Shared } else { Slack::Own }
     }
 
+    /// All but waiting on for a timer that is set.
+    #[inline(never)]
+    fn advance(&mut self, waker: &Waker) -> Poll<()> {
+        if self.over {
+            return Poll::Ready(());
+        }
+        match &self.timer {
+            Some((queue, key)) if queue.is_current() => {
+                if !queue.renew(self.slack_kind(), *key, waker) {
+                    self.timer = None;
+                    self.over = true;
+                    return Poll::Ready(());
+                }
+            }
+            // Another runtime's timer is of no use here: it would wake this task, but nothing says
+            // that the other will ever have its turn again.
+            _ => {
+                self.cancel();
+                self.set_timer(waker);
+            }
+        }
+        Poll::Pending
+    }
+
     fn set_timer(&mut self, waker: &Waker) {
         let queue = TimerQueue::current().expect("a sleep takes a runtime's turn");
         if self.slack == COUNTS_LATER {
@@ -163,26 +187,14 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.over {
-            return Poll::Ready(());
-        }
-        match &self.timer {
-            Some((queue, key)) if queue.is_current() => {
-                if queue.renew(self.slack_kind(), *key, cx.waker()) {
-                    return Poll::Pending;
-                }
-                self.timer = None;
-                self.over = true;
-                return Poll::Ready(());
+        if let Some((queue, key)) = &self.timer {
+            if queue.is_current() && queue.is_set_for(self.slack_kind(), *key, cx.waker()) {
+                return Poll::Pending;
             }
-            // Another runtime's timer is of no use here: it would wake this task, but nothing says
-            // that the other will ever have its turn again.
-            Some(_) => self.cancel(),
-            None => {}
         }
-        self.set_timer(cx.waker());
-        Poll::Pending
+        self.advance(cx.waker())
     }
 }
 

@@ -99,6 +99,12 @@ impl Wheel {
         self.links[index as usize].time
     }
 
+    /// Gives a timer that is in no slot another time.
+    #[inline]
+    pub(super) fn set_time(&mut self, index: u32, time: u64) {
+        self.links[index as usize].time = time;
+    }
+
     /// The timer after this one; the slot after the last.
     #[inline]
     pub(super) fn next(&self, index: u32) -> u32 {
