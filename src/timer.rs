@@ -272,6 +272,10 @@ impl<T> Timers<T> {
     /// Removes all timers and appends their payloads to `payloads`, in no particular order. Their
     /// keys become stale.
     pub fn drain(&mut self, payloads: &mut Vec<T>) {
+        if self.is_empty() {
+            // However many there have been.
+            return;
+        }
         // May panic, so it comes first.
         payloads.reserve(self.len());
         self.wheel.clear();
