@@ -11,7 +11,7 @@ const OPERATIONS_MAX: i32 = 128;
 
 /// Outside of a runtime's turn nobody renews the allowance, so there is no bound: what may be used
 /// on other runtimes would wake itself for ever once it was used up.
-const UNBOUNDED: i32 = -1;
+const UNBOUNDED: i32 = i32::MIN / 2;
 
 thread_local! {
     /// What is left of the running poll's allowance.
@@ -40,18 +40,18 @@ pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
 /// and the caller has to [`give_way`].
 #[inline]
 pub(crate) fn take_one() -> bool {
-    let left = OPERATIONS.get();
-    if left > 0 {
-        OPERATIONS.set(left - 1);
-        return true;
-    }
-    is_unbounded(left)
+    // Taken before it is known whether there is one: so it is two instructions.
+    let left = OPERATIONS.get() - 1;
+    OPERATIONS.set(left);
+    left >= 0 || put_back()
 }
 
-/// Nothing is left, or nobody counts.
+/// Puts back what was not there to be taken; whether nobody counts.
 #[cold]
-fn is_unbounded(left: i32) -> bool {
-    left == UNBOUNDED
+fn put_back() -> bool {
+    let is_unbounded = OPERATIONS.get() < UNBOUNDED;
+    OPERATIONS.set(if is_unbounded { UNBOUNDED } else { 0 });
+    is_unbounded
 }
 
 /// Wakes the task, for it to go on after others.
