@@ -192,15 +192,15 @@ impl<S: AsyncRead> Future for ReadExact<'_, S> {
         if left.buffer.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let result = ready!(Pin::new(&mut *left).poll(cx));
-        if let Ok(count) = result {
+        let length = left.buffer.len();
+        match ready!(Pin::new(&mut *left).poll(cx)) {
             // More than there is room for would be the stream's fault, and fills it.
-            if count >= left.buffer.len() {
+            Ok(count) if count >= length => {
                 left.buffer = &mut [];
-                return Poll::Ready(Ok(()));
+                Poll::Ready(Ok(()))
             }
+            result => self.go_on(cx, result),
         }
-        self.go_on(cx, result)
     }
 }
 

@@ -137,15 +137,15 @@ impl<S: AsyncWrite> Future for WriteAll<'_, S> {
         if left.bytes.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let result = ready!(Pin::new(&mut *left).poll(cx));
-        if let Ok(count) = result {
+        let length = left.bytes.len();
+        match ready!(Pin::new(&mut *left).poll(cx)) {
             // More than it was given would be the stream's fault, and all of it is written.
-            if count >= left.bytes.len() {
+            Ok(count) if count >= length => {
                 left.bytes = &[];
-                return Poll::Ready(Ok(()));
+                Poll::Ready(Ok(()))
             }
+            result => self.go_on(cx, result),
         }
-        self.go_on(cx, result)
     }
 }
 

@@ -163,7 +163,9 @@ impl TcpStream {
             return Poll::Ready(Ok(0));
         }
         self.watched.poll_call(cx, Direction::Write, |socket| {
-            socket.send(bytes).map(|count| (count, after(count, bytes.len())))
+            // Never nothing of something, so that this need not be told apart.
+            let after = |count| if count < bytes.len() { After::Short } else { After::MayBeMore };
+            socket.send(bytes).map(|count| (count, after(count)))
         })
     }
 

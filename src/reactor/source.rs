@@ -183,11 +183,12 @@ impl Source {
             self.readiness.set(self.readiness.get().union(Readiness::READABLE));
             return self.wake(Direction::Read);
         }
-        self.deliver_any(event.readiness());
+        self.deliver_any(event);
     }
 
     #[inline(never)]
-    fn deliver_any(&self, readiness: Readiness) {
+    fn deliver_any(&self, event: Event) {
+        let readiness = event.readiness();
         self.readiness.set(self.readiness.get().union(readiness));
         if readiness.contains(BOTH) {
             // A panic of one side's waker must not keep the other's from being woken.

@@ -12,6 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 
+mod kept;
+
 /// The token of a reactor's first source, and that of the next in the same slot.
 const FIRST: u64 = 0;
 const SECOND: u64 = 1 << 32;
