@@ -345,6 +345,24 @@ fn catching_the_cancellation_does_not_keep_a_fiber_alive() {
 }
 
 #[test]
+fn keeping_what_was_caught_does_not_keep_a_fiber_alive_either() {
+    let kept = leak(Cell::new(0));
+    let mut fiber = Fiber::new(|| {
+        let mut caught = Vec::new();
+        for _ in 0..3 {
+            caught.push(catch_unwind(|| wait(pending::<()>())));
+            kept.set(caught.len());
+        }
+        wait(pending::<()>());
+        kept.set(0);
+    })
+    .unwrap();
+    assert!(poll_once(pin!(&mut fiber)).is_pending());
+    drop(fiber);
+    assert_eq!(kept.get(), 3);
+}
+
+#[test]
 fn a_fiber_that_is_dropped_by_a_panic_is_unwound_and_can_not_swallow_that_either() {
     let raised = leak(Cell::new(0));
     let list: List = leak(RefCell::default());

@@ -289,7 +289,6 @@ impl<T> Coroutine<T> {
             return;
         }
         control.cancelled.set(true);
-        control.raising.replace(Some(Arc::default()));
         control.was_panicking.set(thread::panicking());
         // Without a context: each wait from now on finds that it is cancelled.
         control.switch_in(ptr::null_mut());
@@ -410,10 +409,8 @@ impl Control {
     /// suspend at all.
     #[inline]
     fn is_unwinding(&self) -> bool {
-        if self.cancelled.get() && self.is_raising() {
-            return true;
-        }
-        thread::panicking() && !self.was_panicking.get()
+        thread::panicking()
+            && (!self.was_panicking.get() || self.cancelled.get() && self.is_raising())
     }
 
     #[cold]
@@ -433,8 +430,9 @@ impl Control {
 
     #[cold]
     fn raise(&self) -> ! {
-        let raising = Arc::clone(self.raising.borrow_mut().get_or_insert_default());
-        raising.store(true, Ordering::Relaxed);
+        // One of its own, as whoever caught the last one may still have it.
+        let raising = Arc::new(AtomicBool::new(true));
+        self.raising.replace(Some(Arc::clone(&raising)));
         // Not by `panic_any`: the panic hook has nothing to tell.
         resume_unwind(Box::new(Cancelled(raising)))
     }
