@@ -19,7 +19,7 @@ use whirligig::sync::{Notify, Semaphore};
 use whirligig::time::{Instant, sleep, timeout};
 
 const CLIENTS: usize = 10;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 6;
 
 /// What any request has to come to an end in: the longest wait of TCP is 127 s, for a connection
 /// that nobody answers; the server's longest is 60 s, for one that is idle.
@@ -87,7 +87,8 @@ pub(crate) fn run(world: &World) -> Outcomes {
     // Without a latency much is ready at once.
     world.set_links(if random.chance(300_000) { Link::instant() } else { slow });
     let (connections_max, small) = (3 + random.index(20), random.chance(300_000));
-    world.host("server", move || server(if small { connections_max } else { usize::MAX }));
+    let quiet = random.chance(500_000);
+    world.host("server", move || server(if small { connections_max } else { usize::MAX }, quiet));
     if random.chance(300_000) {
         world.set_descriptors_max("server", 9 + random.index(10));
     }
@@ -155,7 +156,7 @@ fn faults(random: &mut Random) -> (Faults, bool, bool) {
     (faults, strict, steady)
 }
 
-async fn server(connections_max: usize) -> io::Result<()> {
+async fn server(connections_max: usize, quiet: bool) -> io::Result<()> {
     let listeners = listen("0.0.0.0:8080").await?;
     let echoing = Rc::new(TcpListener::bind("0.0.0.0:7").await?);
     let mut stop = Signals::new(&[Signal::Terminate])?;
@@ -168,7 +169,9 @@ async fn server(connections_max: usize) -> io::Result<()> {
         }
     });
     let options = ServiceOptions { connections_max, ..ServiceOptions::default() };
-    let log = Log::new(Some(Box::new(io::sink())), Box::new(io::sink()));
+    let requests: Option<Box<dyn io::Write + Send>> =
+        if quiet { None } else { Some(Box::new(io::sink())) };
+    let log = Log::new(requests, Box::new(io::sink()));
     serve(listeners, options, log, async || stop.recv().await.map(drop)).await?;
     accepting.abort();
     hasty.abort();
@@ -295,7 +298,7 @@ async fn kept_alive(run: &Run, message: &str) {
     let Ok(mut client) = run.patient("a connect", Client::connect("server:8080")).await else {
         return assert!(!run.strict, "no connection");
     };
-    for _ in 0..4 {
+    for _ in 0..6 {
         let delay_ms = delay(run);
         let target = format!("/{delay_ms}/{message}");
         let (method, connection) = (Method::Get, Connection::KeepAlive);
@@ -318,7 +321,7 @@ async fn kept_alive(run: &Run, message: &str) {
 
 /// Several requests at once; the answers come in their order.
 async fn pipelined(run: &Run, message: &str) {
-    let count = 2 + run.below(5);
+    let count = 2 + run.below(9);
     let mut bytes = Vec::new();
     for index in 0..count {
         let delay_ms = delay(run) / 10;
@@ -452,7 +455,7 @@ async fn bad(run: &Run) {
 
 /// Timers end in time, and those that are dropped wake nobody.
 async fn timers(run: Rc<Run>) {
-    let sleeps = (0..40).map(|_| {
+    let sleeps = (0..20).map(|_| {
         let run = Rc::clone(&run);
         async move {
             let delay = Duration::from_nanos(run.below(1 << run.below(38)));
@@ -462,7 +465,7 @@ async fn timers(run: Rc<Run>) {
         }
     });
     join_all(sleeps).await;
-    for _ in 0..5 {
+    for _ in 0..3 {
         let long = Duration::from_millis(50 + run.below(1000));
         let short = long / (2 + run.below(5) as u32);
         let mut polls = 0;
@@ -484,10 +487,10 @@ async fn timers(run: Rc<Run>) {
 /// Permits and notifications reach those who wait, whoever else gives up.
 async fn sharing(run: Rc<Run>) {
     let (permits, inside) = (Rc::new(Semaphore::new(2)), Rc::new(Cell::new(0)));
-    let users = (0..12).map(|_| {
+    let users = (0..8).map(|_| {
         let (run, permits, inside) = (Rc::clone(&run), Rc::clone(&permits), Rc::clone(&inside));
         async move {
-            for _ in 0..4 {
+            for _ in 0..2 {
                 let patience = Duration::from_millis(run.below(200));
                 let Ok(permit) = timeout(patience, permits.acquire()).await else { continue };
                 inside.set(inside.get() + 1);
@@ -510,7 +513,7 @@ async fn sharing(run: Rc<Run>) {
     }
     assert_eq!(permits.available_permits(), 2, "a permit was lost");
     let notify = Rc::new(Notify::new());
-    for _ in 0..10 {
+    for _ in 0..5 {
         let waiter = Rc::clone(&notify);
         let patience = Duration::from_millis(run.below(20));
         let hasty =
@@ -539,7 +542,7 @@ async fn aborting(run: Rc<Run>) {
         }
     }
     let drops = Rc::new(Cell::new(0));
-    for round in 0..10 {
+    for round in 0..5 {
         let count = Count(Rc::clone(&drops));
         let delay = Duration::from_millis(run.below(10));
         let task = whirligig::spawn(async move {
