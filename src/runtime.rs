@@ -262,6 +262,24 @@ impl Runtime {
         (self.reactor.source_count(), self.reactor.timer_count())
     }
 
+    /// Whether a task is to be polled.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_work(&self) -> bool {
+        self.executor.has_work()
+    }
+
+    /// [`Reactor::awaited`].
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn awaited(&self, tell: impl FnMut(u64, u32)) -> Option<i32> {
+        self.reactor.awaited(tell)
+    }
+
+    /// What lives as long as one of its tasks, wakers and join handles does, or itself.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn remains(&self) -> std::sync::Weak<Shared> {
+        Arc::downgrade(self.executor.shared())
+    }
+
     #[inline(always)]
     fn look(&self, buffer: &mut EventBuffer, wait: Wait) {
         self.executor.shared().note_look();

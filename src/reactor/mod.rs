@@ -101,6 +101,20 @@ impl Reactor {
         self.sources.borrow().len()
     }
 
+    /// Tells the token of each descriptor that somebody waits for, and for which of EPOLLIN and
+    /// EPOLLOUT: none of that is ready for the kernel, once that was looked at. Returns the number
+    /// of the epoll instance, if that is hosted.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn awaited(&self, mut tell: impl FnMut(u64, u32)) -> Option<i32> {
+        for source in self.sources.borrow().taken() {
+            let bits = source.awaited();
+            if bits != 0 {
+                tell(source.key().bits(), bits);
+            }
+        }
+        self.epoll.hosted_number()
+    }
+
     /// How many timers are set.
     pub(crate) fn timer_count(&self) -> usize {
         self.timers.len()

@@ -215,6 +215,20 @@ impl Source {
         self.forget(Direction::Write);
     }
 
+    /// Of which directions somebody waits to hear that they are ready, as `EPOLL*` bits: those
+    /// that are not known to be.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn awaited(&self) -> u32 {
+        let (readiness, mut bits) = (self.readiness.get(), 0);
+        if self.readers.is_waited_for() && !readiness.is_readable() {
+            bits |= EPOLLIN;
+        }
+        if self.writers.is_waited_for() && !readiness.is_writable() {
+            bits |= crate::event::EPOLLOUT;
+        }
+        bits
+    }
+
     pub(super) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
         self.readers.take(wakers);
         self.writers.take(wakers);

@@ -132,6 +132,12 @@ impl Sources {
         place.source.take()
     }
 
+    /// Those that sockets have.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn taken(&self) -> impl Iterator<Item = &Rc<Source>> {
+        self.places.iter().filter(|place| place.next == TAKEN).flat_map(|place| &place.source)
+    }
+
     /// How many places there are.
     pub(super) fn places(&self) -> usize {
         self.places.len()

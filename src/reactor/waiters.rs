@@ -53,6 +53,15 @@ impl Waiters {
         }
     }
 
+    /// Whether somebody waits.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_waited_for(&self) -> bool {
+        let only = self.only.take();
+        let alone = only.is_some();
+        self.only.set(only);
+        alone || self.shared.get().is_some_and(|shared| !shared.wakers.borrow().is_empty())
+    }
+
     pub(super) fn take(&self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.take_only());
         if let Some(shared) = self.shared.get() {

@@ -12,15 +12,20 @@ use super::kernel::{Host, Net};
 use super::machine::{Machine, Start};
 use super::random::Random;
 use super::trace::What;
-use crate::runtime;
+use crate::runtime::{self, Runtime};
+use crate::task::Shared;
+use crate::task::journal::{self, Doings};
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// The host that the future of `run_until` runs on.
 pub(super) const MAIN: usize = 0;
+
+/// Of so many times that all wait, it is looked at once whether that is right.
+const RESTS_CHECKED: u64 = 4;
 
 /// Rounds of turns without a rest, after which the world is taken to spin.
 const ROUNDS_MAX: u64 = 1_000_000;
@@ -43,6 +48,16 @@ pub(super) struct Inner {
     pub(super) order: RefCell<Random>,
     pub(super) time_limit: Cell<u64>,
     pub(super) rounds: Cell<u64>,
+    /// The runtime of `main`, as long as it runs.
+    pub(super) main: RefCell<Option<Rc<Runtime>>>,
+    /// What is left of the runtimes that were made, by their host.
+    pub(super) remains: RefCell<Vec<(usize, Weak<Shared>)>>,
+    /// What was woken and polled.
+    journal: journal::Reader,
+    /// How often all waited.
+    rests: Cell<u64>,
+    /// What a host waits for; kept for its room.
+    awaited: Cell<Vec<(u64, u32)>>,
     /// The hosts of a round; kept for its room.
     due: Cell<Vec<usize>>,
 }
@@ -55,7 +70,9 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 pub(super) struct Driving;
 
 impl Driving {
-    pub(super) fn begin(inner: &Rc<Inner>) -> Driving {
+    pub(super) fn begin(inner: &Rc<Inner>, main: &Rc<Runtime>) -> Driving {
+        *inner.main.borrow_mut() = Some(Rc::clone(main));
+        inner.remains.borrow_mut().push((MAIN, main.remains()));
         DRIVERS.with(|drivers| drivers.borrow_mut().push(Rc::clone(inner)));
         Driving
     }
@@ -64,22 +81,23 @@ impl Driving {
 impl Drop for Driving {
     fn drop(&mut self) {
         let ended = DRIVERS.with(|drivers| drivers.borrow_mut().pop());
-        drop(ended);
+        let main = ended.as_ref().and_then(|inner| inner.main.borrow_mut().take());
+        // It is not the last reference to the runtime, but may be to the world.
+        drop((main, ended));
     }
 }
 
-/// The world that waits of `host` let go on.
-fn driver(net: &Arc<Mutex<Net>>, host: usize) -> Option<Rc<Inner>> {
-    if host != MAIN {
-        return None;
-    }
+/// The world that is being run, if `net` is its.
+fn driver(net: &Arc<Mutex<Net>>) -> Option<Rc<Inner>> {
     let innermost = DRIVERS.with(|drivers| drivers.borrow().last().map(Rc::clone));
     innermost.filter(|inner| Arc::ptr_eq(&inner.net, net))
 }
 
 /// Called before each look of `host` at its events.
 pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
-    if let Some(inner) = driver(net, host) {
+    let Some(inner) = driver(net) else { return };
+    inner.note_doings(host);
+    if host == MAIN {
         inner.round();
     }
 }
@@ -87,7 +105,7 @@ pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
 /// Called by a wait of `host` that found nothing: lets time go on, up to `deadline`. False if that
 /// has come.
 pub(super) fn wait_for(net: &Arc<Mutex<Net>>, host: usize, deadline: Option<u64>) -> bool {
-    match driver(net, host) {
+    match driver(net).filter(|_| host == MAIN) {
         Some(inner) => inner.drive(deadline),
         None => wait_alone(net, deadline),
     }
@@ -125,6 +143,11 @@ impl Inner {
             order,
             time_limit: Cell::new(nanoseconds(Duration::from_secs(24 * 3600))),
             rounds: Cell::new(0),
+            main: RefCell::new(None),
+            remains: RefCell::default(),
+            journal: journal::Reader::new(),
+            rests: Cell::new(0),
+            awaited: Cell::default(),
             due: Cell::default(),
         })
     }
@@ -156,6 +179,9 @@ impl Inner {
         if let Err(error) = booted {
             panic!("a host's runtime could not be made: {error}");
         }
+        if let Some(runtime) = &self.machines.borrow()[host].runtime {
+            self.remains.borrow_mut().push((host, runtime.remains()));
+        }
     }
 
     pub(super) fn crash(&self, host: usize) {
@@ -179,6 +205,7 @@ impl Inner {
             if busy {
                 continue;
             }
+            self.check_rest(&mut net);
             let wanted = self.next_turn_at(&net);
             // Most of what happens rouses nobody.
             while !net.concerns_a_host() {
@@ -198,6 +225,39 @@ impl Inner {
                     break;
                 }
             }
+        }
+    }
+
+    /// All wait: that is so only if none of them could go on.
+    fn check_rest(&self, net: &mut Net) {
+        self.rests.set(self.rests.get() + 1);
+        if self.rests.get() % RESTS_CHECKED != 0 {
+            // Who sleeps through a wake sleeps on.
+            return;
+        }
+        let (main, machines) = (self.main.borrow(), self.machines.borrow());
+        let runtimes = machines.iter().map(|machine| machine.runtime.as_ref());
+        for (host, runtime) in std::iter::once(main.as_ref()).chain(runtimes.skip(1)).enumerate() {
+            let Some(runtime) = runtime else { continue };
+            let name = || net.hosts[host].name.clone();
+            assert!(!runtime.has_work(), "{:?} sleeps, with tasks to be polled", name());
+            let mut awaited = self.awaited.take();
+            let number = runtime.awaited(|token, bits| awaited.push((token, bits)));
+            let ready = number.and_then(|number| net.first_ready(host, number, &awaited));
+            if let Some(bits) = ready {
+                let name = net.hosts[host].name.clone();
+                panic!("{name:?} sleeps, and waits for what is ready ({bits:#x}): a wake was lost");
+            }
+            awaited.clear();
+            self.awaited.set(awaited);
+        }
+    }
+
+    /// Takes what was woken and polled into the trace, before `host` looks at its events.
+    fn note_doings(&self, host: usize) {
+        let doings = self.journal.take();
+        if doings != Doings::default() {
+            self.net().note_doings(host, doings);
         }
     }
 

@@ -17,6 +17,10 @@ pub struct Report {
     pub calls: u64,
     /// How often each kind of fault was injected, of [`Fault::ALL`](super::Fault::ALL).
     pub injected: [u64; KINDS.len()],
+    /// How often each kind of call, happening and event came about, as [`World::exercised`].
+    pub exercised: Vec<(String, u64)>,
+    /// How often tasks were polled, and how often they were woken.
+    pub polls_and_wakes: (u64, u64),
     /// The failure of the lowest seed that failed, in words.
     pub failure: Option<(u64, String)>,
 }
@@ -66,6 +70,8 @@ fn run(seed: u64, test: &impl Fn(&World)) -> Report {
     let result = catch_unwind(AssertUnwindSafe(|| test(&world)));
     let mut report = Report { seeds: 1, ..Report::default() };
     report.calls = world.line_and_call_counts().1;
+    report.exercised = world.exercised();
+    report.polls_and_wakes = world.poll_and_wake_counts();
     for (count, (_, injected)) in report.injected.iter_mut().zip(world.injected()) {
         *count = injected;
     }
@@ -98,10 +104,28 @@ impl Report {
         for (own, other) in self.injected.iter_mut().zip(other.injected) {
             *own += other;
         }
+        if self.exercised.is_empty() {
+            self.exercised = other.exercised;
+        } else {
+            for ((_, own), (_, other)) in self.exercised.iter_mut().zip(other.exercised) {
+                *own += other;
+            }
+        }
+        self.polls_and_wakes.0 += other.polls_and_wakes.0;
+        self.polls_and_wakes.1 += other.polls_and_wakes.1;
         let is_lower = |own: &(u64, String)| other.failure.as_ref().is_some_and(|o| o.0 < own.0);
         if self.failure.as_ref().is_none_or(is_lower) && other.failure.is_some() {
             self.failure = other.failure;
         }
+    }
+
+    /// The names of the kinds of faults, calls, happenings and events that no seed reached.
+    #[must_use]
+    pub fn never_reached(&self) -> Vec<String> {
+        let faults = KINDS.into_iter().zip(self.injected);
+        let faults = faults.map(|(fault, count)| (format!("{fault:?}"), count));
+        let all = faults.chain(self.exercised.iter().cloned());
+        all.filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
     }
 
     /// Panics if a seed failed, with all that is known of it.

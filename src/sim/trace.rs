@@ -34,6 +34,8 @@ pub(super) enum What {
     Packet,
     /// Blocking work is run.
     Work,
+    /// A host looks at its events: polls and wakes of its tasks since the last look.
+    Tasks,
     /// A turn of a host's runtime ends: number of tasks, sources and timers.
     Turn,
     /// A fault was injected: the result is which.
@@ -41,6 +43,37 @@ pub(super) enum What {
     /// A host starts, crashes, or is cut off.
     World,
 }
+
+/// Every kind.
+pub(super) const KINDS: [What; 27] = [
+    What::Epoll,
+    What::Eventfd,
+    What::Socket,
+    What::Accept,
+    What::Close,
+    What::Bind,
+    What::Listen,
+    What::Connect,
+    What::TakeError,
+    What::Recv,
+    What::Peek,
+    What::Send,
+    What::Shutdown,
+    What::Address,
+    What::GetOption,
+    What::SetOption,
+    What::Raise,
+    What::EpollCtl,
+    What::EpollWait,
+    What::Resolve,
+    What::Signal,
+    What::Packet,
+    What::Work,
+    What::Tasks,
+    What::Turn,
+    What::Fault,
+    What::World,
+];
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +103,8 @@ fn word(bytes: &[u8]) -> u64 {
 pub(super) struct Trace {
     hash: u64,
     count: u64,
+    /// How many lines there were of each kind.
+    of_kind: [u64; KINDS.len()],
     /// The last ones, in turn.
     lines: Vec<Line>,
 }
@@ -79,6 +114,7 @@ impl Trace {
         let about = (line.host as u64) << 8 | line.what as u64 | (line.number as u64) << 32;
         self.mix(line.at, about);
         self.mix(line.detail, line.result as u64);
+        self.of_kind[line.what as usize] += 1;
         let place = self.count as usize % LINES_MAX;
         self.count += 1;
         match self.lines.get_mut(place) {
@@ -109,6 +145,11 @@ impl Trace {
 
     pub(super) fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// Each kind of line, with how many there were.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (What, u64)> {
+        KINDS.into_iter().zip(self.of_kind)
     }
 
     pub(super) fn count(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::drive::{Driving, Inner, MAIN, nanoseconds};
 use super::fault::Faults;
-use super::kernel::SimKernel;
+use super::kernel::{EVENTS, SimKernel};
 use super::link::Link;
 use super::trace::What;
 use crate::runtime::Runtime;
@@ -83,10 +83,10 @@ impl World {
         let runtime = Runtime::on(KernelHandle::hosted(kernel));
         self.inner.net().faults = faults;
         let runtime = match runtime {
-            Ok(runtime) => runtime,
+            Ok(runtime) => Rc::new(runtime),
             Err(error) => panic!("the world's own runtime could not be made: {error}"),
         };
-        let _driving = Driving::begin(&self.inner);
+        let _driving = Driving::begin(&self.inner, &runtime);
         runtime.block_on(future)
     }
 
@@ -223,10 +223,25 @@ impl World {
     #[must_use]
     pub fn counts(&self, name: &str) -> Option<Counts> {
         let host = self.inner.find(name);
-        let runtime = self.inner.machines.borrow()[host].runtime.clone()?;
+        let runtime = match host {
+            MAIN => self.inner.main.borrow().clone()?,
+            _ => self.inner.machines.borrow()[host].runtime.clone()?,
+        };
         let (sources, timers) = runtime.source_and_timer_counts();
         let descriptors = self.inner.net().hosts[host].descriptor_count();
         Some(Counts { tasks: runtime.task_count(), sources, timers, descriptors })
+    }
+
+    /// Whether a host's runtime has its turn, as it has wherever its tasks are polled and dropped.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    #[must_use]
+    pub fn is_turn_of(&self, name: &str) -> bool {
+        let host = self.inner.find(name);
+        let remains = self.inner.remains.borrow();
+        let mut own = remains.iter().filter(|(other, _)| *other == host);
+        own.any(|(_, remains)| remains.upgrade().is_some_and(|shared| shared.is_here()))
     }
 
     /// The kernel of `main`, for a program that is no runtime's. Its waits make time pass, as long
@@ -246,7 +261,7 @@ impl World {
     // What happened.
 
     /// A number that tells runs apart: it comes of every system call, packet and turn, with its
-    /// time and its bytes. Runs of one seed have the same.
+    /// time and its bytes, and of every wake and poll of a task. Runs of one seed have the same.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.inner.net().trace.hash()
@@ -257,6 +272,13 @@ impl World {
     pub fn line_and_call_counts(&self) -> (u64, u64) {
         let net = self.inner.net();
         (net.trace.count(), net.calls)
+    }
+
+    /// How often tasks were polled, and how often they were woken.
+    #[must_use]
+    pub fn poll_and_wake_counts(&self) -> (u64, u64) {
+        let net = self.inner.net();
+        (net.polls, net.wakes)
     }
 
     /// How many calls could have met [`Faults::with_kth_call`] so far.
@@ -272,6 +294,17 @@ impl World {
         super::Fault::ALL.into_iter().zip(injected).collect()
     }
 
+    /// How often each kind of call and happening came about, and each kind of event that a wait
+    /// brought. What never did was not tried.
+    #[must_use]
+    pub fn exercised(&self) -> Vec<(String, u64)> {
+        let net = self.inner.net();
+        let happened = net.trace.kinds().map(|(what, count)| (format!("{what:?}"), count));
+        let events = EVENTS.into_iter().zip(net.events);
+        let events = events.map(|((name, _), count)| (String::from(name), count));
+        happened.chain(events).collect()
+    }
+
     /// The last lines of the trace.
     #[must_use]
     pub fn trace(&self) -> String {
@@ -281,7 +314,8 @@ impl World {
     }
 
     /// Ends all hosts, and checks that nothing is left of them: no descriptor, no connection but
-    /// those that rest. What starts hosts is dropped: they can't be restarted.
+    /// those that rest, and neither a task nor a waker or join handle of one, wherever it may be. What
+    /// starts hosts is dropped: they can't be restarted.
     ///
     /// # Panics
     /// If something is left.
@@ -301,12 +335,21 @@ impl World {
         // Whoever waits for a peer that is gone gives up after a while.
         let until = net.now + nanoseconds(Duration::from_secs(3600));
         net.advance(until);
+        let work = std::mem::take(&mut net.work);
+        drop(net);
+        // Of hosts that are gone: it is not run, and holds wakers.
+        drop(work);
+        let net = self.inner.net();
         for host in &net.hosts {
             let open = host.descriptor_count();
             assert!(open == 0, "{:?} left {open} descriptors open", host.name);
         }
         let left = net.object_count();
         assert!(left == 0, "{left} connections did not end");
+        for (host, remains) in self.inner.remains.borrow().iter() {
+            let (count, name) = (remains.strong_count(), &net.hosts[*host].name);
+            assert!(count == 0, "{count} tasks, wakers or join handles of {name:?} are left");
+        }
     }
 }
 

@@ -96,6 +96,14 @@ impl Epoll {
     }
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl Epoll {
+    /// The number of a hosted instance.
+    pub(crate) fn hosted_number(&self) -> Option<i32> {
+        self.0.hosted_number()
+    }
+}
+
 impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -40,7 +40,7 @@ thread_local! {
 
 /// Task names are given out once in a process, to a home so many at a time.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-const IDS: u64 = 1024;
+pub(super) const IDS: u64 = 1024;
 
 /// References to a new task: home's own, until it is over, and the join handle's.
 const FIRST_REFERENCES: u32 = 2;
@@ -344,6 +344,8 @@ impl<'a> AtHome<'a> {
         let local = self.local();
         if local.next_id.get() == local.ids_end.get() {
             let first = NEXT_ID.fetch_add(IDS, Ordering::Relaxed);
+            #[cfg(any(test, feature = "sim"))]
+            super::journal::note_names(first);
             local.next_id.set(first);
             local.ids_end.set(first + IDS);
         }
@@ -367,6 +369,8 @@ impl<'a> AtHome<'a> {
     pub(super) unsafe fn wake(self, header: NonNull<Header>) {
         // SAFETY: the caller's promise.
         let this = unsafe { header.as_ref() };
+        #[cfg(any(test, feature = "sim"))]
+        super::journal::note_wake(this.id);
         if this.place.get() == Place::Waiting {
             this.place.set(Place::Queued);
             // SAFETY: not over, so home has a reference to it; and it was not in the queue.
@@ -414,6 +418,8 @@ impl<'a> AtHome<'a> {
             // SAFETY: the caller's promise.
             return unsafe { self.end_or_release(header, what) };
         }
+        #[cfg(any(test, feature = "sim"))]
+        super::journal::note_poll(this.id);
         this.place.set(Place::Waiting);
         // SAFETY: the cell stays live until `complete`.
         let waker = unsafe { waker::borrowed(header) };

@@ -9,6 +9,8 @@ mod header;
 mod home;
 mod inbox;
 mod join;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod journal;
 mod pool;
 mod queue;
 mod receive;

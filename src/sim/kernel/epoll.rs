@@ -6,7 +6,7 @@
 
 use super::errno::{EBADF, EEXIST, EINVAL, ENOENT};
 use super::net::{Id, Net, Object, Sys};
-use crate::event::{EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Event};
+use crate::event::{EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, Event};
 use crate::sim::fault::Fault;
 use crate::sim::planted::Planted;
 use crate::sys::Control;
@@ -16,6 +16,16 @@ use std::collections::{BTreeMap, VecDeque};
 const EPOLLONESHOT: u32 = 1 << 30;
 /// What is no event but a way to be told of one.
 const PRIVATE: u32 = EPOLLET | EPOLLONESHOT | (1 << 29) | (1 << 28);
+
+/// The bits of an event that are counted.
+pub(in crate::sim) const EVENTS: [(&str, u32); 6] = [
+    ("EPOLLIN", EPOLLIN),
+    ("EPOLLPRI", EPOLLPRI),
+    ("EPOLLOUT", EPOLLOUT),
+    ("EPOLLERR", EPOLLERR),
+    ("EPOLLHUP", EPOLLHUP),
+    ("EPOLLRDHUP", EPOLLRDHUP),
+];
 
 #[derive(Clone, Copy, Debug)]
 struct Watch {
@@ -181,6 +191,9 @@ impl Net {
                 continue;
             }
             events.push(Event::new(token, bits_now));
+            for (count, (_, bit)) in self.events.iter_mut().zip(EVENTS) {
+                *count += u64::from(bits_now & bit != 0);
+            }
             if bits & EPOLLONESHOT != 0 {
                 if let Some(watch) = self.epoll(id)?.watches.get_mut(&target) {
                     watch.bits &= PRIVATE;
@@ -207,6 +220,42 @@ impl Net {
             self.add_spurious(id, &mut events)?;
         }
         Ok(events)
+    }
+
+    /// Which of `awaited`, by its token, an epoll instance of `host` watches and is ready for what
+    /// is waited for, as `EPOLL*` bits.
+    pub(in crate::sim) fn first_ready(
+        &mut self,
+        host: usize,
+        number: i32,
+        awaited: &[(u64, u32)],
+    ) -> Option<u32> {
+        let id = self.object(host, number).ok()?;
+        let wanted = |watch: &Watch| {
+            let own = awaited.iter().find(|(token, _)| *token == watch.token);
+            own.map(|(_, bits)| bits & watch.bits | EPOLLERR | EPOLLHUP)
+        };
+        let watches: Vec<(Id, u32)> = {
+            let watches = &self.epoll(id).ok()?.watches;
+            watches.iter().filter_map(|(id, watch)| Some((*id, wanted(watch)?))).collect()
+        };
+        watches
+            .into_iter()
+            .map(|(target, bits)| self.seen_bits(target) & bits)
+            .find(|bits| *bits != 0)
+    }
+
+    /// [`Net::poll_bits`], without a trace of having asked.
+    fn seen_bits(&mut self, id: Id) -> u32 {
+        match &mut self.entry(id).object {
+            Object::Tcp(tcp) => {
+                let no_space = tcp.no_space;
+                let bits = tcp.poll_bits();
+                tcp.no_space = no_space;
+                bits
+            }
+            _ => self.poll_bits(id),
+        }
     }
 
     /// An event that is not true, for something that is watched and not ready.

@@ -21,6 +21,7 @@ mod tcp;
 mod udp;
 mod urgent;
 
+pub(super) use epoll::EVENTS;
 pub(super) use host::Host;
 pub(super) use net::{Net, Packet, Sys};
 

@@ -7,7 +7,7 @@
 //!
 //! There is one agenda, and one order of everything on it: time, then the order of entry.
 
-use super::epoll::Epoll;
+use super::epoll::{EVENTS, Epoll};
 use super::host::Host;
 use super::tcp::Tcp;
 use super::udp::Udp;
@@ -16,6 +16,7 @@ use crate::sim::link::Links;
 use crate::sim::planted::Planted;
 use crate::sim::random::Random;
 use crate::sim::trace::{Line, Trace, What};
+use crate::task::journal::Doings;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
@@ -150,6 +151,11 @@ pub(in crate::sim) struct Net {
     pub(in crate::sim) failable: u64,
     /// Calls of all hosts.
     pub(in crate::sim) calls: u64,
+    /// How many events had each of `EVENTS`.
+    pub(in crate::sim) events: [u64; EVENTS.len()],
+    /// How often a task was polled, and how often woken.
+    pub(in crate::sim) polls: u64,
+    pub(in crate::sim) wakes: u64,
     /// What a call takes of the host's time, in nanoseconds.
     pub(in crate::sim) call_time: u64,
     /// A bug that is switched on.
@@ -177,6 +183,9 @@ impl Net {
             injected: [0; KINDS.len()],
             failable: 0,
             calls: 0,
+            events: [0; EVENTS.len()],
+            polls: 0,
+            wakes: 0,
             call_time: 0,
             planted: None,
             trace: Trace::default(),
@@ -359,6 +368,14 @@ impl Net {
         result: i64,
     ) {
         self.trace.record(Line { at: self.now, host, what, number, detail, result });
+    }
+
+    /// Takes what a host's tasks did into the trace.
+    pub(in crate::sim) fn note_doings(&mut self, host: usize, doings: Doings) {
+        self.polls += doings.polls;
+        self.wakes += doings.wakes;
+        self.trace.mix(doings.hash, doings.polls << 32 | doings.wakes);
+        self.record(host, What::Tasks, doings.polls as i64, 0, doings.wakes as i64);
     }
 
     // Objects.
