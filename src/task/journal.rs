@@ -27,7 +27,7 @@ thread_local! {
     static NAMES: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Somebody who wants to know, until this is dropped. The first one begins a journal, in which homes
+/// Somebody who wants to know, until this is dropped. The first begins a journal, in which homes
 /// are told apart by the order in which they take names.
 #[derive(Debug)]
 pub(crate) struct Reader(());

@@ -29,10 +29,23 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let [answered, failed, given_up] = counts.map(AtomicU64::into_inner);
-    println!("{} seeds in {:?}, {} system calls", report.seeds, start.elapsed(), report.calls);
+    let (polls, wakes) = report.polls_and_wakes;
+    println!("{} seeds in {:?}", report.seeds, start.elapsed());
+    println!("{} system calls, {polls} polls, {wakes} wakes", report.calls);
     println!("requests: {answered} answered, {failed} failed by a fault, {given_up} given up");
-    for (fault, count) in Fault::ALL.into_iter().zip(report.injected) {
-        println!("{fault:?}: {}", if count > 0 { count.to_string() } else { "never".into() });
-    }
+    let faults = Fault::ALL.into_iter().zip(report.injected);
+    let faults = faults.map(|(fault, count)| (format!("{fault:?}"), count));
+    println!("faults: {}", list(faults));
+    println!("exercised: {}", list(report.exercised.iter().cloned()));
+    let never = report.never_reached();
+    println!(
+        "never reached: {}",
+        if never.is_empty() { "nothing".into() } else { never.join(", ") }
+    );
     ExitCode::SUCCESS
+}
+
+fn list(counts: impl Iterator<Item = (String, u64)>) -> String {
+    let all: Vec<_> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+    all.join(", ")
 }

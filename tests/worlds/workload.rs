@@ -1,29 +1,42 @@
 //! The one general workload: the shipping delayserver and an echo server on one host, clients of
 //! every kind on another, and whatever faults the seed decides. What is checked holds in every run.
 
+#[path = "clients.rs"]
+mod clients;
+#[path = "tasks.rs"]
+mod tasks;
+
+use clients::client;
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 use whirligig::delay::{Log, ServiceOptions, listen, serve};
-use whirligig::future::{Either, join_all, race};
-use whirligig::http::{self, Client, Connection, Method, RequestHead, RequestKind, ResponseParser};
+use whirligig::http;
 use whirligig::io::{AsyncRead, AsyncWrite};
 use whirligig::net::{TcpListener, TcpStream};
 use whirligig::signal::{Signal, Signals};
 use whirligig::sim::{Fault, Faults, Link, Random, World};
-use whirligig::sync::{Notify, Semaphore};
 use whirligig::time::{Instant, sleep, timeout};
 
 const CLIENTS: usize = 10;
 const ROUNDS: usize = 6;
 
+/// What a run takes at most; most take a tenth.
+const CALLS_MAX: u64 = 60_000;
+const POLLS_MAX: u64 = 60_000;
+
 /// What any request has to come to an end in: the longest wait of TCP is 127 s, for a connection
 /// that nobody answers; the server's longest is 60 s, for one that is idle.
 const PATIENCE: Duration = Duration::from_secs(400);
+
+/// What the service gives requests that are under way once it is to stop, and what it may take
+/// besides.
+const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_LATE_MAX: Duration = Duration::from_secs(2);
 
 /// Faults after which a request may fail.
 const BREAKING: [Fault; 8] = [
@@ -39,6 +52,7 @@ const BREAKING: [Fault; 8] = [
 
 /// What the clients of a run share.
 struct Run {
+    world: World,
     random: RefCell<Random>,
     /// Nothing in this run excuses a failure.
     strict: bool,
@@ -46,6 +60,10 @@ struct Run {
     steady: bool,
     /// No fault at all is injected.
     undisturbed: bool,
+    /// Futures that are there still.
+    futures: Rc<Cell<u64>>,
+    /// The server's future has come to its end.
+    stopped: Rc<Cell<bool>>,
     asked: Cell<u64>,
     answered: Cell<u64>,
     failed: Cell<u64>,
@@ -70,6 +88,9 @@ pub(crate) fn run(world: &World) -> Outcomes {
     }
     let zero = || Cell::new(0);
     let run = Rc::new(Run {
+        world: world.clone(),
+        futures: Rc::default(),
+        stopped: Rc::default(),
         strict,
         steady,
         undisturbed,
@@ -88,38 +109,19 @@ pub(crate) fn run(world: &World) -> Outcomes {
     world.set_links(if random.chance(300_000) { Link::instant() } else { slow });
     let (connections_max, small) = (3 + random.index(20), random.chance(300_000));
     let quiet = random.chance(500_000);
-    world.host("server", move || server(if small { connections_max } else { usize::MAX }, quiet));
+    let connections_max = if small { connections_max } else { usize::MAX };
+    let (stopped, futures) = (Rc::clone(&run.stopped), Rc::clone(&run.futures));
+    world.host("server", move || {
+        let served = server(connections_max, quiet, Rc::clone(&stopped));
+        guarded(served, Guard::new(&futures, None))
+    });
     if random.chance(300_000) {
         world.set_descriptors_max("server", 9 + random.index(10));
     }
     // The server's own start is no part of what is tried.
     world.run_for(Duration::from_millis(100));
     world.set_faults(faults);
-    let ended = world.run_until({
-        let (run, world) = (Rc::clone(&run), world.clone());
-        async move {
-            let clients =
-                (0..CLIENTS).map(|index| whirligig::spawn(client(Rc::clone(&run), index)));
-            let others = [
-                whirligig::spawn(timers(Rc::clone(&run))),
-                whirligig::spawn(sharing(Rc::clone(&run))),
-                whirligig::spawn(aborting(Rc::clone(&run))),
-                whirligig::spawn(fairness(Rc::clone(&run))),
-            ];
-            let all: Vec<_> = clients.chain(others).collect();
-            for task in all {
-                task.await.expect("a check of the workload failed");
-            }
-            world.set_faults(Faults::none());
-            // What waits for a client that is gone, waits for its timeout at the longest.
-            sleep(Duration::from_secs(100)).await;
-            world.signal("server", Signal::Terminate);
-            sleep(Duration::from_secs(30)).await;
-            world.counts("server")
-        }
-    });
-    let left = ended.expect("the server is running");
-    assert_eq!((left.tasks, left.sources, left.timers, left.descriptors), (0, 0, 0, 2), "{left:?}");
+    world.run_until(all(Rc::clone(&run)));
     let outcomes = Outcomes {
         answered: run.answered.get(),
         failed: run.failed.get(),
@@ -128,10 +130,107 @@ pub(crate) fn run(world: &World) -> Outcomes {
     let sum = outcomes.answered + outcomes.failed + outcomes.given_up;
     assert_eq!(sum, run.asked.get(), "each request has one outcome");
     assert!(!strict || outcomes.failed == 0, "nothing excuses a failure: {outcomes:?}");
-    let (_, calls) = world.line_and_call_counts();
-    assert!(calls < 60_000, "{calls} system calls for {sum} requests: something spins");
+    let ((_, calls), (polls, _)) = (world.line_and_call_counts(), world.poll_and_wake_counts());
+    assert!(calls < CALLS_MAX, "{calls} system calls for {sum} requests: something spins");
+    assert!(polls < POLLS_MAX, "{polls} polls for {sum} requests: something spins");
     world.finish();
+    assert_eq!(run.futures.get(), 0, "futures that were not dropped");
     outcomes
+}
+
+/// All that `main` does, from the first request to the server's end.
+async fn all(run: Rc<Run>) {
+    let world = run.world.clone();
+    let guard = || Guard::new(&run.futures, Some(&world));
+    let clients = (0..CLIENTS)
+        .map(|index| whirligig::spawn(guarded(client(Rc::clone(&run), index), guard())));
+    let others = [
+        whirligig::spawn(guarded(tasks::timers(Rc::clone(&run)), guard())),
+        whirligig::spawn(guarded(tasks::sharing(Rc::clone(&run)), guard())),
+        whirligig::spawn(guarded(tasks::aborting(Rc::clone(&run)), guard())),
+        whirligig::spawn(guarded(tasks::fairness(Rc::clone(&run)), guard())),
+        whirligig::spawn(guarded(cut_off(Rc::clone(&run)), guard())),
+        whirligig::spawn(guarded(tasks::meddling(Rc::clone(&run)), guard())),
+    ];
+    let all: Vec<_> = clients.chain(others).collect();
+    for task in all {
+        task.await.expect("a check of the workload failed");
+    }
+    world.set_faults(Faults::none());
+    world.heal("main", "server");
+    // What waits for a client that is gone, waits for its timeout at the longest.
+    sleep(Duration::from_secs(100)).await;
+    shut_down(&run).await;
+    for (host, counts) in [("server", world.counts("server")), ("main", world.counts("main"))] {
+        let left = counts.expect("it is running");
+        let left = (left.tasks, left.sources, left.timers, left.descriptors);
+        assert_eq!(left, (0, 0, 0, 2), "tasks, sources, timers, descriptors of {host}");
+    }
+}
+
+/// Now and then the hosts are cut off from each other for a while, which only delays.
+async fn cut_off(run: Rc<Run>) {
+    if run.below(8) == 0 {
+        sleep(Duration::from_millis(run.below(3000))).await;
+        run.world.partition("main", "server");
+        sleep(Duration::from_millis(run.below(5000))).await;
+        run.world.heal("main", "server");
+    }
+}
+
+/// The server is told to stop while it is asked for something, and does in time.
+async fn shut_down(run: &Rc<Run>) {
+    // Connections that it has no descriptor for are reset when it stops.
+    run.world.set_descriptors_max("server", 1024);
+    let late = [1_000, 20_000].map(|delay_ms| {
+        whirligig::spawn(async move {
+            http::get("server:8080", "server", &format!("/{delay_ms}/late")).await
+        })
+    });
+    sleep(Duration::from_millis(300)).await;
+    run.world.signal("server", Signal::Terminate);
+    let start = Instant::now();
+    while !run.stopped.get() {
+        assert!(start.elapsed() < DRAIN + DRAIN_LATE_MAX, "the server does not stop in time");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let [short, long] = late;
+    let short = short.await.expect("it does not panic").expect("there is time enough for it");
+    assert!(short.status == 200 && short.body == b"late", "a late request is answered");
+    // What is under way after that ends with the runtime: here it goes on, and is answered.
+    let _ = run.patient("what was under way", long).await;
+    sleep(Duration::from_secs(5)).await;
+}
+
+/// Counts a future, and checks that it is dropped where it should be.
+struct Guard {
+    thread: ThreadId,
+    /// None on another host, which must not own the world.
+    main: Option<World>,
+    count: Rc<Cell<u64>>,
+}
+
+impl Guard {
+    fn new(count: &Rc<Cell<u64>>, main: Option<&World>) -> Guard {
+        count.set(count.get() + 1);
+        Guard { thread: thread::current().id(), main: main.cloned(), count: Rc::clone(count) }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
+        if !thread::panicking() {
+            assert_eq!(self.thread, thread::current().id(), "dropped on another thread");
+            let at_home = self.main.as_ref().is_none_or(|world| world.is_turn_of("main"));
+            assert!(at_home, "dropped in no turn of its runtime");
+        }
+    }
+}
+
+async fn guarded<T>(future: impl Future<Output = T>, guard: Guard) -> T {
+    let _guard = guard;
+    future.await
 }
 
 /// The faults of a run, whether none of them excuses a failure, and whether the clock is steady.
@@ -147,6 +246,8 @@ fn faults(random: &mut Random) -> (Faults, bool, bool) {
         let per_million = match fault {
             Fault::Reset | Fault::ClockJump => 3_000,
             Fault::Stall => 5_000,
+            // There is seldom more than one event to split or reorder.
+            Fault::Reorder | Fault::Split => 500_000,
             _ => 1_000 << random.index(8),
         };
         faults = faults.with(fault, per_million);
@@ -156,7 +257,7 @@ fn faults(random: &mut Random) -> (Faults, bool, bool) {
     (faults, strict, steady)
 }
 
-async fn server(connections_max: usize, quiet: bool) -> io::Result<()> {
+async fn server(connections_max: usize, quiet: bool, stopped: Rc<Cell<bool>>) -> io::Result<()> {
     let listeners = listen("0.0.0.0:8080").await?;
     let echoing = Rc::new(TcpListener::bind("0.0.0.0:7").await?);
     let mut stop = Signals::new(&[Signal::Terminate])?;
@@ -168,13 +269,14 @@ async fn server(connections_max: usize, quiet: bool) -> io::Result<()> {
             drop(whirligig::spawn(echo(stream)));
         }
     });
-    let options = ServiceOptions { connections_max, ..ServiceOptions::default() };
+    let options = ServiceOptions { connections_max, drain: DRAIN, ..ServiceOptions::default() };
     let requests: Option<Box<dyn io::Write + Send>> =
         if quiet { None } else { Some(Box::new(io::sink())) };
     let log = Log::new(requests, Box::new(io::sink()));
     serve(listeners, options, log, async || stop.recv().await.map(drop)).await?;
     accepting.abort();
     hasty.abort();
+    stopped.set(true);
     Ok(())
 }
 
@@ -227,6 +329,18 @@ impl Run {
         }
     }
 
+    /// The server's address at `port`.
+    fn server(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.world.address("server"), port)
+    }
+
+    /// A connection that was made is one, or there is an error that tells why it is none any more.
+    fn check_connected(&self, stream: &TcpStream) {
+        let stands = stream.peer_addr().is_ok();
+        let broke = || matches!(stream.take_error(), Ok(Some(_)));
+        assert!(stands || broke(), "connected to nobody");
+    }
+
     /// `work`, which ends in time.
     async fn patient<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         let patience = if self.steady { PATIENCE } else { 100 * PATIENCE };
@@ -242,376 +356,4 @@ impl Run {
         assert!(lasted >= delay, "{delay:?} was over after {lasted:?}");
         assert!(!self.steady || lasted <= delay + late_max, "{delay:?} took {lasted:?}");
     }
-}
-
-async fn client(run: Rc<Run>, index: usize) {
-    for round in 0..ROUNDS {
-        let message = format!("{index}-{round}-{}", "x".repeat(run.some_size(2048)));
-        sleep(Duration::from_millis(run.below(300))).await;
-        match run.below(8) {
-            0 | 1 => one(&run, &message).await,
-            2 => kept_alive(&run, &message).await,
-            3 => run.patient("a pipeline", pipelined(&run, &message)).await,
-            4 => given_up(&run, &message).await,
-            5 | 6 => run.patient("an echo", echoed(&run, index)).await,
-            _ => run.patient("a bad client", bad(&run)).await,
-        }
-    }
-}
-
-fn delay(run: &Run) -> u64 {
-    [0, 0, run.below(20), run.below(1500)][run.below(4) as usize]
-}
-
-async fn one(run: &Run, message: &str) {
-    let delay_ms = delay(run);
-    run.ask();
-    let start = Instant::now();
-    let target = format!("/{delay_ms}/{message}");
-    let reply = run.patient("a request", http::get("server:8080", "server", &target)).await;
-    run.note(reply.and_then(|reply| check(run, &reply, message, start, delay_ms)));
-}
-
-fn check(
-    run: &Run,
-    reply: &http::Reply,
-    message: &str,
-    start: Instant,
-    delay_ms: u64,
-) -> io::Result<()> {
-    // The server's own timeouts may go off when its clock jumps.
-    if reply.status == 408 && !run.steady {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    if reply.status != 200 || reply.body != message.as_bytes() {
-        let text = format!("{} with {} bytes", reply.status, reply.body.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    if run.steady {
-        let lasted = start.elapsed();
-        assert!(lasted >= Duration::from_millis(delay_ms), "{delay_ms} ms were over too early");
-    }
-    Ok(())
-}
-
-async fn kept_alive(run: &Run, message: &str) {
-    let Ok(mut client) = run.patient("a connect", Client::connect("server:8080")).await else {
-        return assert!(!run.strict, "no connection");
-    };
-    for _ in 0..6 {
-        let delay_ms = delay(run);
-        let target = format!("/{delay_ms}/{message}");
-        let (method, connection) = (Method::Get, Connection::KeepAlive);
-        let head =
-            RequestHead { method, target: &target, host: "server", headers: &[], connection };
-        run.ask();
-        let start = Instant::now();
-        let reply = run.patient("a kept request", client.request(&head, &[])).await;
-        let done = reply.and_then(|reply| check(run, &reply, message, start, delay_ms));
-        let failed = done.is_err();
-        run.note(done);
-        if failed || !client.is_reusable() {
-            break;
-        }
-        if run.below(3) == 0 {
-            sleep(Duration::from_millis(run.below(500))).await;
-        }
-    }
-}
-
-/// Several requests at once; the answers come in their order.
-async fn pipelined(run: &Run, message: &str) {
-    let count = 2 + run.below(9);
-    let mut bytes = Vec::new();
-    for index in 0..count {
-        let delay_ms = delay(run) / 10;
-        bytes.extend(
-            format!("GET /{delay_ms}/{index}-{message} HTTP/1.1\r\nHost: server\r\n\r\n").bytes(),
-        );
-        run.ask();
-    }
-    let mut answered = 0;
-    let work = async {
-        let mut stream = TcpStream::connect("server:8080").await?;
-        assert!(stream.peer_addr().is_ok() || !run.strict, "connected to nobody");
-        // In two parts, now and then.
-        let cut = run.below(2 * bytes.len() as u64).min(bytes.len() as u64) as usize;
-        stream.write_all(&bytes[..cut]).await?;
-        if run.below(2) == 0 {
-            sleep(Duration::from_millis(run.below(30))).await;
-        }
-        stream.write_all(&bytes[cut..]).await?;
-        let mut received = Vec::new();
-        while answered < count {
-            let mut parser = ResponseParser::new(RequestKind::from(Method::Get));
-            let parsed = parser.parse(&received, &http::Limits::default());
-            let parsed =
-                parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            let wanted = format!("{answered}-{message}");
-            let whole = parsed.map(|response| (response.status, response.head_bytes));
-            let whole = whole.filter(|(_, head)| received.len() >= head + wanted.len());
-            if let Some((status, head)) = whole {
-                let body = &received[head..head + wanted.len()];
-                assert!(status == 200 && body == wanted.as_bytes(), "out of order, or wrong");
-                received.drain(..head + wanted.len());
-                answered += 1;
-                continue;
-            }
-            let mut chunk = [0; 4096];
-            let count = stream.read(&mut chunk).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            received.extend_from_slice(&chunk[..count]);
-        }
-        io::Result::Ok(())
-    };
-    let done = work.await;
-    for index in 0..count {
-        let failed = || done.as_ref().map_or_else(io::Error::kind, |()| io::ErrorKind::Other);
-        run.note(if index < answered { Ok(()) } else { Err(failed().into()) });
-    }
-}
-
-async fn given_up(run: &Run, message: &str) {
-    run.ask();
-    let target = format!("/{}/{message}", 100 + run.below(2000));
-    let patience = Duration::from_millis(run.below(100));
-    let start = Instant::now();
-    match timeout(patience, http::get("server:8080", "server", &target)).await {
-        Err(_) => {
-            run.check_time(start, patience, Duration::from_secs(2));
-            run.given_up.set(run.given_up.get() + 1);
-        }
-        Ok(Ok(_)) => {
-            assert!(!run.steady, "an answer came too early");
-            run.note(Ok(()));
-        }
-        Ok(Err(error)) => run.note(Err(error)),
-    }
-}
-
-/// Bytes go there and back, while more are sent, up to the end of the stream.
-async fn echoed(run: &Run, index: usize) {
-    run.ask();
-    let size = run.some_size(1 << 16);
-    let pattern: Vec<u8> = (0..251).map(|at: u8| at.wrapping_add(index as u8)).collect();
-    let mut bytes = pattern.repeat(size / pattern.len() + 1);
-    bytes.truncate(size);
-    let expected = bytes.clone();
-    let (pause, chunk) = (run.below(3), 200 + run.below(5000) as usize);
-    let work = async {
-        let mut stream = TcpStream::connect("server:7").await?;
-        // First a word at a time, each of which waits for the answer to the last.
-        for length in [1, 1 + run.below(20) as usize] {
-            let mut back = [0; 20];
-            stream.write_all(&[7; 20][..length]).await?;
-            stream.read_exact(&mut back[..length]).await?;
-            assert!(back[..length] == [7; 20][..length], "another word came back");
-        }
-        let (mut reader, mut writer) = stream.into_split();
-        let writing = whirligig::spawn(async move {
-            for part in bytes.chunks(chunk) {
-                writer.write_all(part).await?;
-                if pause == 0 {
-                    whirligig::yield_now().await;
-                }
-            }
-            writer.close().await
-        });
-        let mut received = Vec::new();
-        let read = reader.read_to_end(&mut received, 1 << 20).await;
-        let written = writing.await.expect("a writer does not panic");
-        read?;
-        written?;
-        if received.len() < expected.len() && !run.strict {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        assert!(received == expected, "{} bytes came back as {}", expected.len(), received.len());
-        io::Result::Ok(())
-    };
-    let done = work.await;
-    run.note(done);
-}
-
-/// A client that does not do as it should; the server survives it.
-async fn bad(run: &Run) {
-    let Ok(mut stream) = TcpStream::connect("server:8080").await else { return };
-    let sent = match run.below(4) {
-        0 => stream.write_all(b"GET /10/half HT").await,
-        1 => stream.write_all(b"BREW / COFFEE\r\n\r\n").await,
-        2 => stream.write_all(b"GET /500/x HTTP/1.1\r\nHost: x\r\n\r\nGET").await,
-        _ => Ok(()),
-    };
-    // Whatever came of it, the stream goes in one way or another.
-    if sent.is_ok() && run.below(2) == 0 {
-        let mut buffer = [0; 100];
-        let _ = timeout(Duration::from_secs(5), stream.read(&mut buffer)).await;
-    }
-    if run.below(2) == 0 {
-        let _ = stream.set_linger(Some(Duration::ZERO));
-    }
-}
-
-/// Timers end in time, and those that are dropped wake nobody.
-async fn timers(run: Rc<Run>) {
-    let sleeps = (0..20).map(|_| {
-        let run = Rc::clone(&run);
-        async move {
-            let delay = Duration::from_nanos(run.below(1 << run.below(38)));
-            let start = Instant::now();
-            sleep(delay).await;
-            run.check_time(start, delay, Duration::from_secs(1));
-        }
-    });
-    join_all(sleeps).await;
-    for _ in 0..3 {
-        let long = Duration::from_millis(50 + run.below(1000));
-        let short = long / (2 + run.below(5) as u32);
-        let mut polls = 0;
-        {
-            let mut dropped = pin!(sleep(short));
-            let first = poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx))).await;
-            assert!(first.is_pending() || !run.steady || short.is_zero());
-        }
-        let mut waiting = pin!(sleep(long));
-        poll_fn(|cx| {
-            polls += 1;
-            waiting.as_mut().poll(cx)
-        })
-        .await;
-        assert!(polls <= 2, "a sleep was polled {polls} times: a dropped timer woke its task");
-    }
-}
-
-/// Permits and notifications reach those who wait, whoever else gives up.
-async fn sharing(run: Rc<Run>) {
-    let (permits, inside) = (Rc::new(Semaphore::new(2)), Rc::new(Cell::new(0)));
-    let users = (0..8).map(|_| {
-        let (run, permits, inside) = (Rc::clone(&run), Rc::clone(&permits), Rc::clone(&inside));
-        async move {
-            for _ in 0..2 {
-                let patience = Duration::from_millis(run.below(200));
-                let Ok(permit) = timeout(patience, permits.acquire()).await else { continue };
-                inside.set(inside.get() + 1);
-                assert!(inside.get() <= 2, "{} have two permits", inside.get());
-                sleep(Duration::from_millis(run.below(50))).await;
-                inside.set(inside.get() - 1);
-                drop(permit);
-            }
-        }
-    });
-    join_all(users).await;
-    for _ in 0..3 {
-        let both = permits.acquire_many(2).await.expect("it is not closed");
-        let waiter = Rc::clone(&permits);
-        let waiting = whirligig::spawn(async move { waiter.acquire().await.is_ok() });
-        sleep(Duration::from_millis(run.below(3))).await;
-        drop(both);
-        waiting.abort();
-        let _ = waiting.await;
-    }
-    assert_eq!(permits.available_permits(), 2, "a permit was lost");
-    let notify = Rc::new(Notify::new());
-    for _ in 0..5 {
-        let waiter = Rc::clone(&notify);
-        let patience = Duration::from_millis(run.below(20));
-        let hasty =
-            whirligig::spawn(async move { timeout(patience, waiter.notified()).await.is_ok() });
-        let waiter = Rc::clone(&notify);
-        let patient = whirligig::spawn(async move { waiter.notified().await });
-        sleep(Duration::from_millis(run.below(20))).await;
-        notify.notify_one();
-        if run.below(2) == 0 {
-            // What it was woken for, and has not yet fetched, goes to the next.
-            hasty.abort();
-        }
-        if let Ok(true) = hasty.await {
-            notify.notify_one();
-        }
-        run.patient("a notification", patient).await.expect("it does not panic");
-    }
-}
-
-/// Tasks that are aborted are dropped once, and their joins end; blocking work comes back.
-async fn aborting(run: Rc<Run>) {
-    struct Count(Rc<Cell<u32>>);
-    impl Drop for Count {
-        fn drop(&mut self) {
-            self.0.set(self.0.get() + 1);
-        }
-    }
-    let drops = Rc::new(Cell::new(0));
-    for round in 0..5 {
-        let count = Count(Rc::clone(&drops));
-        let delay = Duration::from_millis(run.below(10));
-        let task = whirligig::spawn(async move {
-            let _count = count;
-            loop {
-                match race(sleep(delay), whirligig::yield_now()).await {
-                    Either::First(()) => break,
-                    Either::Second(()) => sleep(Duration::from_millis(1)).await,
-                }
-            }
-        });
-        sleep(Duration::from_millis(run.below(12))).await;
-        task.abort();
-        let _ = run.patient("the join of an aborted task", task).await;
-        assert_eq!(drops.get(), round + 1, "a future is dropped once");
-        let sum = run.patient("blocking work", whirligig::blocking::run(move || round + 1)).await;
-        assert_eq!(sum.ok(), Some(round + 1));
-    }
-}
-
-/// Neither a task that is always ready keeps the sockets waiting, nor a socket the tasks.
-async fn fairness(run: Rc<Run>) {
-    let Ok(listener) = TcpListener::bind("127.0.0.1:0").await else {
-        return assert!(!run.strict, "no listener");
-    };
-    let address = listener.local_addr().expect("a listener has an address");
-    let Ok(mut near) = TcpStream::connect(address).await else {
-        return assert!(!run.strict, "no connection");
-    };
-    // An accept that a fault aborts has nothing more to wait for.
-    let Ok(Ok((mut far, _))) = timeout(PATIENCE, listener.accept()).await else {
-        return assert!(!run.strict, "nobody was accepted");
-    };
-    // One task waits for it first, and another after that.
-    let early = poll_fn(|cx| Poll::Ready(far.poll_read(cx, &mut [0]))).await;
-    assert!(early.is_pending() || !run.strict, "nothing was sent yet");
-    let (over, polls) = (Rc::new(Cell::new(false)), Cell::new(0));
-    let far_over = Rc::clone(&over);
-    let answering = whirligig::spawn(async move {
-        let mut byte = [0];
-        let read = far.read(&mut byte).await;
-        far_over.set(true);
-        read.map(|_| far)
-    });
-    sleep(Duration::from_millis(1)).await;
-    if near.write_all(b"x").await.is_err() {
-        return assert!(!run.strict, "a byte was not sent");
-    }
-    // A fault may withhold a byte for 20 ms, in which there is time for many polls.
-    if run.undisturbed {
-        while !over.get() {
-            polls.set(polls.get() + 1);
-            assert!(polls.get() < 20_000, "a task that is always ready starves the sockets");
-            whirligig::yield_now().await;
-        }
-    }
-    let Ok(mut far) = answering.await.expect("it does not panic") else {
-        return assert!(!run.strict, "a byte was not received");
-    };
-    let others = Rc::new(Cell::new(false));
-    let other = Rc::clone(&others);
-    let task = whirligig::spawn(async move { other.set(true) });
-    for turn in 0.. {
-        let mut byte = [0];
-        let moved = near.write_all(b"y").await.is_ok() && far.read(&mut byte).await.is_ok();
-        if others.get() || !moved {
-            break;
-        }
-        assert!(turn < 10_000, "a socket that is always ready starves the tasks");
-    }
-    task.await.expect("it does not panic");
 }

@@ -222,8 +222,8 @@ impl Net {
         Ok(events)
     }
 
-    /// Which of `awaited`, by its token, an epoll instance of `host` watches and is ready for what
-    /// is waited for, as `EPOLL*` bits.
+    /// Whether a stream of which `awaited` says by its token what is waited for is ready for that,
+    /// seen from an epoll instance of `host`: with which `EPOLL*` bits.
     pub(in crate::sim) fn first_ready(
         &mut self,
         host: usize,
@@ -241,21 +241,18 @@ impl Net {
         };
         watches
             .into_iter()
-            .map(|(target, bits)| self.seen_bits(target) & bits)
+            .map(|(target, bits)| self.stream_bits(target) & bits)
             .find(|bits| *bits != 0)
     }
 
-    /// [`Net::poll_bits`], without a trace of having asked.
-    fn seen_bits(&mut self, id: Id) -> u32 {
-        match &mut self.entry(id).object {
-            Object::Tcp(tcp) => {
-                let no_space = tcp.no_space;
-                let bits = tcp.poll_bits();
-                tcp.no_space = no_space;
-                bits
-            }
-            _ => self.poll_bits(id),
-        }
+    /// [`Net::poll_bits`] of a stream, without a trace of having asked. Of others nothing is known:
+    /// a counter that nobody reads is ready all the time, and each of its edges counts.
+    fn stream_bits(&mut self, id: Id) -> u32 {
+        let Object::Tcp(tcp) = &mut self.entry(id).object else { return 0 };
+        let no_space = tcp.no_space;
+        let bits = tcp.poll_bits();
+        tcp.no_space = no_space;
+        bits
     }
 
     /// An event that is not true, for something that is watched and not ready.
