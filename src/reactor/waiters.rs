@@ -56,10 +56,8 @@ impl Waiters {
     /// Whether somebody waits.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_waited_for(&self) -> bool {
-        let only = self.only.take();
-        let alone = only.is_some();
-        self.only.set(only);
-        alone || self.shared.get().is_some_and(|shared| !shared.wakers.borrow().is_empty())
+        self.only.borrow().is_some()
+            || self.shared.get().is_some_and(|shared| !shared.wakers.borrow().is_empty())
     }
 
     pub(super) fn take(&self, wakers: &mut Vec<Waker>) {

@@ -63,6 +63,9 @@ pub(super) struct Links {
     /// Until when a link with a bandwidth is busy.
     busy: BTreeMap<(usize, usize), u64>,
     cut: BTreeSet<(usize, usize)>,
+    /// What was sent before a cut and arrived after: earlier than all that is held.
+    arrived: Vec<Packet>,
+    /// What was sent after a cut.
     held: Vec<Packet>,
 }
 
@@ -148,15 +151,30 @@ impl Links {
         self.cut.clear();
     }
 
+    /// Keeps what is sent while its way is cut.
     pub(super) fn hold(&mut self, packet: Packet) {
         self.held.push(packet);
     }
 
-    /// The packets whose way is free again.
+    /// Keeps what was on its way when that was cut.
+    pub(super) fn hold_arrived(&mut self, packet: Packet) {
+        self.arrived.push(packet);
+    }
+
+    /// The packets whose way is free again, of those that were on it when it was cut.
+    pub(super) fn take_free_arrived(&mut self) -> Vec<Packet> {
+        let arrived = std::mem::take(&mut self.arrived);
+        let is_kept = |packet: &Packet| self.is_cut(packet.source, packet.target);
+        let (arrived, free) = arrived.into_iter().partition(is_kept);
+        self.arrived = arrived;
+        free
+    }
+
+    /// The same of those that were sent later.
     pub(super) fn take_free(&mut self) -> Vec<Packet> {
         let held = std::mem::take(&mut self.held);
-        let (held, free) =
-            held.into_iter().partition(|packet| self.is_cut(packet.source, packet.target));
+        let is_kept = |packet: &Packet| self.is_cut(packet.source, packet.target);
+        let (held, free) = held.into_iter().partition(is_kept);
         self.held = held;
         free
     }

@@ -202,7 +202,9 @@ async fn echoed(run: &Run, index: usize) {
         if received.len() < expected.len() && !run.strict {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        assert!(received == expected, "{} bytes came back as {}", expected.len(), received.len());
+        let wrong = received.iter().zip(&expected).position(|(one, other)| one != other);
+        let (length, most) = (received.len(), expected.len());
+        assert!(received == expected, "{most} bytes came back as {length}, wrong from {wrong:?}");
         io::Result::Ok(())
     };
     let done = work.await;

@@ -289,7 +289,8 @@ impl Net {
         if self.fault(Fault::Stall, source) {
             delay += self.random.below(1_000_000_000);
         }
-        if delay == 0 && *last <= self.now {
+        // Of those that arrive now some may be on the agenda still; nothing was late at the start.
+        if delay == 0 && (*last < self.now || *last == 0) {
             self.at_once.push_back(packet);
             return;
         }
@@ -300,6 +301,10 @@ impl Net {
 
     /// Sends what a partition held back.
     pub(in crate::sim) fn release_held(&mut self) {
+        // Before those that were on their way behind them all the time, and now arrive.
+        for packet in self.links.take_free_arrived() {
+            self.schedule(0, Action::Arrive(packet));
+        }
         for packet in self.links.take_free() {
             // The sender had tried less and less often: it takes a while to hear of the healing.
             let delay = self.random.below(400_000_000);
@@ -318,7 +323,7 @@ impl Net {
         if self.links.is_cut(packet.source, packet.target) {
             // Nobody sends a datagram again.
             if !packet.is_datagram() {
-                self.links.hold(packet);
+                self.links.hold_arrived(packet);
             }
             return;
         }
