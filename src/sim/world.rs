@@ -314,8 +314,8 @@ impl World {
     }
 
     /// Ends all hosts, and checks that nothing is left of them: no descriptor, no connection but
-    /// those that rest, and neither a task nor a waker or join handle of one, wherever it may be. What
-    /// starts hosts is dropped: they can't be restarted.
+    /// those that rest, and neither a task nor a waker or join handle of one, wherever it may be.
+    /// What starts hosts is dropped: they can't be restarted.
     ///
     /// # Panics
     /// If something is left.
