@@ -494,6 +494,18 @@ fn a_timer_that_was_cancelled_before_it_started_is_used_for_the_next_or_goes_at_
 }
 
 #[test]
+fn a_timer_with_a_slack_of_its_own_is_not_taken_for_one_that_was_not_started() {
+    let (_kernel, reactor, _entered) = reactor();
+    let timers = reactor.timers();
+    let unstarted = timers.insert_unstarted(timer::NEVER);
+    let own = timers.insert_own(timer::NEVER, 0, Waker::noop().clone());
+    assert_eq!(unstarted, own, "the first keys of two queues");
+    Rc::clone(timers).remove(Slack::Own, own);
+    assert!(timers.renew(Slack::Shared, unstarted, Waker::noop()));
+    assert!(!timers.renew(Slack::Own, own, Waker::noop()));
+}
+
+#[test]
 fn the_pace_counts_only_wakes_for_timers_and_none_is_kept_back_beyond_the_slack() {
     let (_kernel, reactor, _entered) = reactor();
     let hour = Duration::from_secs(3600);
