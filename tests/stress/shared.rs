@@ -44,22 +44,23 @@ struct Shared {
 
 /// Takes permits and the lock, and gives up most waits that take a while.
 async fn use_all(shared: &Shared, mut random: Random) {
+    // Whoever gives up looks no more whether it was its turn meanwhile.
     for _ in 0..rounds() * 3 {
         let count = 1 + random.below(PERMITS);
-        match race(shared.permits.acquire_many(count), a_while(random.below(PATIENCES))).await {
-            Either::First(permit) => {
+        match race(a_while(random.below(PATIENCES)), shared.permits.acquire_many(count)).await {
+            Either::Second(permit) => {
                 let _permit = permit.unwrap();
                 a_while(random.below(2)).await;
             }
-            Either::Second(()) => drop(shared.given_up.fetch_add(1, Ordering::AcqRel)),
+            Either::First(()) => drop(shared.given_up.fetch_add(1, Ordering::AcqRel)),
         }
-        match race(shared.number.lock(), a_while(random.below(PATIENCES))).await {
-            Either::First(mut number) => {
+        match race(a_while(random.below(PATIENCES)), shared.number.lock()).await {
+            Either::Second(mut number) => {
                 *number += 1;
                 shared.locked.fetch_add(1, Ordering::AcqRel);
                 a_while(random.below(2)).await;
             }
-            Either::Second(()) => drop(shared.given_up.fetch_add(1, Ordering::AcqRel)),
+            Either::First(()) => drop(shared.given_up.fetch_add(1, Ordering::AcqRel)),
         }
     }
 }
@@ -94,7 +95,7 @@ pub(crate) fn each_value_arrives_once_or_comes_back_when_waits_are_given_up() {
                 for _ in 0..rounds() * 10 {
                     let patience = random.below(PATIENCES);
                     let send = sender.send(Box::new(1));
-                    if let Either::First(outcome) = race(send, a_while(patience)).await {
+                    if let Either::Second(outcome) = race(a_while(patience), send).await {
                         outcome.expect("the receiver is there");
                         own_sent.fetch_add(1, Ordering::AcqRel);
                     }
@@ -109,10 +110,10 @@ pub(crate) fn each_value_arrives_once_or_comes_back_when_waits_are_given_up() {
         let mut received = 0;
         loop {
             let patience = random.below(PATIENCES);
-            match race(receiver.recv(), a_while(patience)).await {
-                Either::First(Some(value)) => received += *value,
-                Either::First(None) => return received,
-                Either::Second(()) => {}
+            match race(a_while(patience), receiver.recv()).await {
+                Either::Second(Some(value)) => received += *value,
+                Either::Second(None) => return received,
+                Either::First(()) => {}
             }
         }
     });
