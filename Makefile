@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads bench models instructions sim mutants soak clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads sanitize-leaks bench models instructions sim mutants soak clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
@@ -96,7 +96,7 @@ sanitize:
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \
 	  echo "make sanitize needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
 	@valgrind --version >/dev/null 2>&1 || { echo "make sanitize needs valgrind" >&2; exit 1; }
-	$(MAKE) --no-print-directory sanitize-threads
+	$(MAKE) --no-print-directory sanitize-threads sanitize-leaks
 	ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS="-Zsanitizer=address --cfg whirligig_asan" \
 	  $(CARGO) +nightly test --quiet --all-features --target $(HOST) --target-dir target/asan \
 	  --lib --tests
@@ -115,6 +115,14 @@ sanitize-threads:
 	TSAN_OPTIONS="suppressions=$(CURDIR)/tests/sanitizers/thread.supp" \
 	RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg whirligig_tsan" \
 	  $(CARGO) +nightly test --quiet --target $(HOST) --target-dir target/tsan --test stress
+
+# Unit tests let memory go on purpose, to see what happens then; so these are tests from outside.
+SEARCHED_FOR_LEAKS = stress tasks sync net http_server
+sanitize-leaks:
+	LSAN_OPTIONS="suppressions=$(CURDIR)/tests/sanitizers/leak.supp" \
+	RUSTFLAGS="-Zsanitizer=leak -Cunsafe-allow-abi-mismatch=sanitizer" \
+	  $(CARGO) +nightly test --quiet --target $(HOST) --target-dir target/lsan \
+	  $(SEARCHED_FOR_LEAKS:%=--test %)
 
 sim:
 	@$(CARGO) run --quiet --release --features sim --example sim -- $(SEEDS)
