@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 use whirligig::event::{EPOLLIN, EPOLLOUT, Event};
@@ -329,6 +329,40 @@ fn a_connect_under_way_is_not_done_because_an_event_says_writable() {
         assert!(timeout(Duration::from_millis(20), connecting).await.is_err());
         assert!(rules.count(Call::Connect) >= calls + 3, "the event never came to it");
     });
+}
+
+#[test]
+fn a_connection_that_stands_keeps_no_waker_of_the_task_that_made_it() {
+    let kernel = PassThrough::new();
+    let rules = Arc::clone(&kernel);
+    run(&kernel, || async move {
+        let listener = TcpListener::bind(ANY).await.unwrap();
+        let second = rules.count(Call::Connect) + 2;
+        rules.set_rule(move |call, nth| {
+            let is_early = call == Call::Connect && nth == second;
+            is_early.then_some(Fault::Error(EAGAIN))
+        });
+        let task = Arc::new(Nobody);
+        let waker = Waker::from(Arc::clone(&task));
+        let mut connecting = pin!(TcpStream::connect(listener.local_addr().unwrap()));
+        let mut waits = 0;
+        let _stream = loop {
+            match connecting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(stream) => break stream.unwrap(),
+                Poll::Pending => yield_now().await,
+            }
+            waits += 1;
+        };
+        assert!(waits > 0, "it stood at once");
+        assert_eq!(Arc::strong_count(&task), 2, "here and in `waker`");
+    });
+}
+
+/// Whom nobody need wake.
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
 }
 
 #[test]
