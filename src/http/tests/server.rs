@@ -29,6 +29,7 @@ fn serve_on(
         let handler = |_: &Request<'_>, _| ready(Answer::text(vec![b'x'; 100]));
         let server = Server::new(ServerOptions::default(), handler);
         server.serve(stream).await.unwrap();
+        assert_eq!(server.shared.buffers.unused(), 1, "its buffer is there for the next");
         client.join().unwrap();
     });
     kernel
