@@ -548,7 +548,8 @@ impl Machine {
     }
 
     fn wait(&mut self, epoll: usize, timeout: Duration) {
-        let mut buffer = EventBuffer::with_capacity(1);
+        // Room for one event, for some, and for all.
+        let mut buffer = EventBuffer::with_capacity([1, 3, 16][self.log.len() % 3]);
         let before = self.kernel.now();
         let done = self.epolls[epoll].wait(&mut buffer, Some(timeout));
         let done = done.map(|events| events.collect::<Vec<Event>>());
