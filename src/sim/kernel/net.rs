@@ -303,6 +303,12 @@ impl Net {
     pub(in crate::sim) fn release_held(&mut self) {
         // Before those that were on their way behind them all the time, and now arrive.
         for packet in self.links.take_free_arrived() {
+            if let Some(id) = self.hosts[packet.source].connection(packet.from, packet.to) {
+                // What is sent at this very moment comes behind it.
+                let now = self.now;
+                let tcp = self.tcp(id);
+                tcp.last_arrival = tcp.last_arrival.max(now);
+            }
             self.schedule(0, Action::Arrive(packet));
         }
         for packet in self.links.take_free() {
