@@ -231,3 +231,13 @@ fn a_buffer_that_changes_under_the_parser_gives_no_panic() {
         }
     }
 }
+
+#[test]
+fn a_host_that_comes_first_counts_among_the_header_lines() {
+    let head = b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\nC: d\r\n\r\n";
+    for (headers_max, fits) in [(0, false), (1, false), (2, false), (3, true)] {
+        let limits = Limits { headers_max, ..Limits::default() };
+        let parsed = RequestParser::new().parse(head, &limits);
+        assert_eq!(matches!(parsed, Ok(Some(_))), fits, "{headers_max}: {parsed:?}");
+    }
+}
