@@ -112,8 +112,10 @@ impl TimerQueue {
 
     /// Whether the timer is still set. If so, `waker` is the one that it will wake.
     pub(crate) fn renew(&self, slack: Slack, key: Key, waker: &Waker) -> bool {
-        if self.is_set_for(slack, key, waker) {
-            return true;
+        match self.with_waker(slack, key, |set| set.will_wake(waker)) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
         }
         // Cloning and dropping wakers is foreign code, which may set and cancel timers.
         let mut new = waker.clone();
