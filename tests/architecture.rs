@@ -42,6 +42,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("src/reactor/watched.rs", "only this takes it"),
     ("src/sync/mutex.rs", "a guard has the value until it is dropped"),
     // Misuse, documented under "Panics".
+    ("src/net/socket.rs", "a connect is not polled after it is done"),
     ("src/runtime.rs", "`spawn` takes a runtime's turn: see `Runtime`"),
     ("src/sync/mutex.rs", "only a leaked guard keeps the value"),
     ("src/task/join.rs", "a join handle is not polled after it gave the output"),

@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Where to connect to or listen at: addresses, or a name that stands for some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// An address that is known.
+    One(SocketAddr),
     /// Addresses that are known, to be tried in order.
     Known(Vec<SocketAddr>),
     /// A host's name, to be looked up, and a port.
@@ -31,8 +33,9 @@ impl Addresses for Target {
 }
 
 impl Addresses for SocketAddr {
+    #[inline]
     fn target(self) -> io::Result<Target> {
-        Ok(Target::Known(vec![self]))
+        Ok(Target::One(self))
     }
 }
 
@@ -115,6 +118,7 @@ impl Addresses for &String {
 /// addresses.
 pub async fn resolve(target: impl Addresses) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = match target.target()? {
+        Target::One(address) => return Ok(vec![address]),
         Target::Known(addresses) if addresses.is_empty() => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address was given"));
         }
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn text_names_an_address_or_a_host() {
-        let known = |text: &str| Target::Known(vec![text.parse().unwrap()]);
+        let known = |text: &str| Target::One(text.parse().unwrap());
         assert_eq!("127.0.0.1:80".target().unwrap(), known("127.0.0.1:80"));
         assert_eq!("[::1]:80".target().unwrap(), known("[::1]:80"));
         assert_eq!(("[::1]", 80).target().unwrap(), known("[::1]:80"));

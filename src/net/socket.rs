@@ -2,13 +2,14 @@
 
 use super::{TcpListener, TcpStream};
 use crate::io::during;
-use crate::reactor::After;
-use crate::reactor::{Direction, Watched, current_kernel};
+use crate::reactor::{After, Direction, Watched, current_kernel};
 use crate::sys::{Connect, Family, SocketOption};
-use std::future::poll_fn;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Connections that a listener's queue holds by default; the kernel caps it at
 /// `/proc/sys/net/core/somaxconn`.
@@ -137,34 +138,12 @@ impl TcpSocket {
     ///
     /// # Errors
     /// `ConnectionRefused`, `TimedOut`, `NetworkUnreachable` and the others of `connect(2)`.
-    pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        let connected = self.connect_to(address).await;
-        connected.map_err(|error| during("connect", address, error))?;
-        // What the peer says takes a while to come, whoever speaks first: so the first read waits
-        // at once, rather than to be told that there is nothing.
-        self.watched.clear_readiness(Direction::Read);
-        Ok(TcpStream::new(self.watched))
-    }
-
-    /// Asks again each time that the socket becomes writable: unlike `SO_ERROR`, a second
-    /// `connect(2)` tells a connection that stands from one still under way, as well as from one
-    /// that failed. It is asked once at once, too: on the same machine it mostly stands by then.
-    async fn connect_to(&self, address: SocketAddr) -> io::Result<()> {
-        if self.watched.descriptor().connect(address)? == Connect::Done {
-            return Ok(());
-        }
-        let connected = poll_fn(|cx| {
-            self.watched.poll_call(cx, Direction::Write, |descriptor| {
-                match descriptor.connect(address)? {
-                    Connect::Done => Ok(((), After::MayBeMore)),
-                    Connect::InProgress => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            })
-        })
-        .await;
-        // The connection may be used, and wait to write, in another task than this.
-        self.watched.forget_waiter(Direction::Write);
-        connected
+    #[inline]
+    pub fn connect(
+        self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<TcpStream>> + use<> {
+        Connecting { watched: Some(self.watched), address, is_under_way: false }
     }
 
     /// A listener at the default backlog.
@@ -173,6 +152,58 @@ impl TcpSocket {
         socket.set_reuse_address(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG).map_err(|error| during("listen", address, error))
+    }
+}
+
+/// The future of [`TcpSocket::connect`]: small, as it is moved about before it is polled.
+struct Connecting {
+    /// None once it is done.
+    watched: Option<Watched>,
+    address: SocketAddr,
+    is_under_way: bool,
+}
+
+impl Connecting {
+    /// Asks again each time that the socket becomes writable: unlike `SO_ERROR`, a second
+    /// `connect(2)` tells a connection that stands from one still under way, as well as from one
+    /// that failed. It is asked once at once, too: on the same machine it mostly stands by then.
+    #[inline]
+    fn poll_connected(&mut self, watched: &Watched, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_under_way {
+            match watched.descriptor().connect(self.address) {
+                Ok(Connect::InProgress) => self.is_under_way = true,
+                result => return Poll::Ready(result.map(drop)),
+            }
+        }
+        watched.poll_call(cx, Direction::Write, |descriptor| {
+            match descriptor.connect(self.address)? {
+                Connect::Done => Ok(((), After::MayBeMore)),
+                Connect::InProgress => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        })
+    }
+}
+
+impl Future for Connecting {
+    type Output = io::Result<TcpStream>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let watched = this.watched.take().expect("a connect is not polled after it is done");
+        match this.poll_connected(&watched, cx) {
+            Poll::Pending => {
+                this.watched = Some(watched);
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(during("connect", this.address, error))),
+            Poll::Ready(Ok(())) => {
+                // What the peer says takes a while to come, whoever speaks first: so the first
+                // read waits at once, rather than to be told that there is nothing.
+                watched.clear_readiness(Direction::Read);
+                Poll::Ready(Ok(TcpStream::new(watched)))
+            }
+        }
     }
 }
 

@@ -96,15 +96,16 @@ fn exchange(reactor: Option<Rc<Reactor>>) -> Option<Rc<Reactor>> {
 }
 
 /// The kernel of the runtime whose turn it is, or Linux outside of any.
+#[inline]
 pub(crate) fn current_kernel() -> KernelHandle {
+    if KernelHandle::IS_ALWAYS_LINUX {
+        return KernelHandle::linux();
+    }
     Reactor::with_current(|reactor| reactor.kernel().clone()).unwrap_or(KernelHandle::linux())
 }
 
 /// Nanoseconds on the clock of that kernel.
 #[inline]
 pub(crate) fn now() -> u64 {
-    if KernelHandle::IS_ALWAYS_LINUX {
-        return KernelHandle::linux().now();
-    }
     current_kernel().now()
 }

@@ -24,7 +24,11 @@ pub(super) struct Waiters {
 
 #[derive(Default)]
 struct Shared {
-    wakers: RefCell<Vec<(u64, Waker)>>,
+    /// One waiter has a place of its own: mostly there is no other.
+    first: Cell<Option<(u64, Waker)>>,
+    others: RefCell<Vec<(u64, Waker)>>,
+    /// Whether there may be any of those.
+    has_others: Cell<bool>,
     next_number: Cell<u64>,
 }
 
@@ -63,7 +67,8 @@ impl Waiters {
     pub(super) fn take(&self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.take_only());
         if let Some(shared) = self.shared.get() {
-            wakers.extend(shared.wakers.borrow_mut().drain(..).map(|(_, waker)| waker));
+            wakers.extend(shared.first.take().map(|(_, waker)| waker));
+            wakers.extend(shared.others.borrow_mut().drain(..).map(|(_, waker)| waker));
         }
     }
 
@@ -116,55 +121,112 @@ impl Waiters {
     }
 
     /// Adds or renews the waker of the waiter that `number` names, if it has one already.
+    #[inline]
     pub(super) fn set_shared(&self, number: &mut Option<u64>, waker: &Waker) {
-        let mut new = waker.clone();
+        // Cloning is foreign code: before anything is looked at.
+        let new = waker.clone();
         let shared = self.shared.get_or_init(Box::default);
         let own = *number.get_or_insert_with(|| {
             let next = shared.next_number.get();
             shared.next_number.set(next + 1);
             next
         });
-        let mut wakers = shared.wakers.borrow_mut();
-        let old = match wakers.iter_mut().find(|(number, _)| *number == own) {
-            Some((_, waker)) => {
-                std::mem::swap(waker, &mut new);
-                Some(new)
-            }
-            None => {
-                wakers.push((own, new));
-                None
-            }
-        };
-        drop(wakers);
-        if old.is_some() {
-            drop_waker(old);
+        if let Some(old) = shared.set(own, new) {
+            drop_waker(Some(old));
         }
     }
 
     /// Takes one waiter out.
+    #[inline]
     pub(super) fn remove_shared(&self, number: u64) {
         let Some(shared) = self.shared.get() else { return };
-        let mut wakers = shared.wakers.borrow_mut();
-        let index = wakers.iter().position(|(other, _)| *other == number);
-        let old = index.map(|index| wakers.remove(index).1);
-        drop(wakers);
-        if old.is_some() {
-            drop_waker(old);
+        if let Some(old) = shared.remove(number) {
+            drop_waker(Some(old));
         }
     }
 }
 
 impl Shared {
+    /// Makes `new` the waker of that number; the one that it had before is for the caller to drop.
+    #[inline]
+    fn set(&self, own: u64, new: Waker) -> Option<Waker> {
+        match self.first.take() {
+            None if !self.has_others.get() => {
+                self.first.set(Some((own, new)));
+                None
+            }
+            Some((number, old)) if number == own => {
+                self.first.set(Some((own, new)));
+                Some(old)
+            }
+            first => {
+                self.first.set(first);
+                self.set_other(own, new)
+            }
+        }
+    }
+
     #[inline(never)]
+    fn set_other(&self, own: u64, mut new: Waker) -> Option<Waker> {
+        self.has_others.set(true);
+        let mut others = self.others.borrow_mut();
+        match others.iter_mut().find(|(number, _)| *number == own) {
+            Some((_, waker)) => {
+                std::mem::swap(waker, &mut new);
+                Some(new)
+            }
+            None => {
+                others.push((own, new));
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn remove(&self, own: u64) -> Option<Waker> {
+        match self.first.take() {
+            Some((number, waker)) if number == own => return Some(waker),
+            first => self.first.set(first),
+        }
+        if self.has_others.get() { self.remove_other(own) } else { None }
+    }
+
+    #[inline(never)]
+    fn remove_other(&self, own: u64) -> Option<Waker> {
+        let mut others = self.others.borrow_mut();
+        let index = others.iter().position(|(number, _)| *number == own)?;
+        let (_, waker) = others.remove(index);
+        self.has_others.set(!others.is_empty());
+        Some(waker)
+    }
+
+    #[inline]
     fn wake(&self) {
-        let mut all = std::mem::take(&mut *self.wakers.borrow_mut());
-        for (_, waker) in all.drain(..) {
+        // First: whoever comes while they are woken waits for the next time.
+        let others = if self.has_others.get() { self.take_others() } else { Vec::new() };
+        if let Some((_, waker)) = self.first.take() {
+            contain(|| waker.wake());
+        }
+        if !others.is_empty() {
+            self.wake_others(others);
+        }
+    }
+
+    #[inline(never)]
+    fn take_others(&self) -> Vec<(u64, Waker)> {
+        self.has_others.set(false);
+        std::mem::take(&mut *self.others.borrow_mut())
+    }
+
+    #[inline(never)]
+    fn wake_others(&self, mut woken: Vec<(u64, Waker)>) {
+        for (_, waker) in woken.drain(..) {
             contain(|| waker.wake());
         }
         // Its memory serves again, unless there are new ones already.
-        let mut wakers = self.wakers.borrow_mut();
-        if wakers.capacity() == 0 {
-            *wakers = all;
+        let mut others = self.others.borrow_mut();
+        if others.capacity() == 0 {
+            *others = woken;
         }
     }
 }
