@@ -201,6 +201,10 @@ impl Future for Connecting {
                 // What the peer says takes a while to come, whoever speaks first: so the first
                 // read waits at once, rather than to be told that there is nothing.
                 watched.clear_readiness(Direction::Read);
+                if this.is_under_way {
+                    // Whoever waits to write may be another task than this.
+                    watched.forget_waiter(Direction::Write);
+                }
                 Poll::Ready(Ok(TcpStream::new(watched)))
             }
         }

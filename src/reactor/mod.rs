@@ -271,7 +271,7 @@ impl Reactor {
 
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if
     /// closing the descriptor would not end the kernel's watch, since it may have duplicates.
-    #[inline]
+    #[inline(always)]
     fn deregister(&self, source: &Rc<Source>, descriptor: &Descriptor, explicitly: bool) {
         if explicitly {
             // It fails only if the kernel watches it no longer, which is what is wanted.
@@ -281,7 +281,7 @@ impl Reactor {
     }
 
     /// Takes a source out of its place; the next socket may have it then.
-    #[inline]
+    #[inline(always)]
     fn forget(&self, source: &Rc<Source>) {
         // Before it can be another's: dropping wakers is foreign code, which may register sockets.
         let (reader, writer) = source.take_only();

@@ -200,7 +200,7 @@ impl Shared {
         Some(waker)
     }
 
-    #[inline]
+    #[inline(never)]
     fn wake(&self) {
         // First: whoever comes while they are woken waits for the next time.
         let others = if self.has_others.get() { self.take_others() } else { Vec::new() };

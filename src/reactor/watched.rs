@@ -289,25 +289,43 @@ impl Watched {
     }
 
     /// Has the kernel watch it for `direction`, too.
-    #[cold]
+    #[inline(never)]
     fn watch(&self, direction: Direction) -> io::Result<&Source> {
+        match self.source.get() {
+            None => self.register(direction),
+            Some(source) => self.widen(source, direction),
+        }
+    }
+
+    #[inline]
+    fn register(&self, direction: Direction) -> io::Result<&Source> {
         let current = Reactor::current().ok_or_else(outside)?;
-        let descriptor = self.descriptor();
-        let Some(source) = self.source.get() else {
-            let assumed = self.assumed.get();
-            // Should it fail, whoever tries again has nothing but the call itself to go by.
-            self.assumed.set(assumed.union(direction.readiness()));
-            let source = current.register(descriptor, direction, assumed)?;
-            return Ok(self.source.get_or_init(|| source));
-        };
+        let assumed = self.assumed.get();
+        // Should it fail, whoever tries again has nothing but the call itself to go by.
+        self.assumed.set(assumed.union(direction.readiness()));
+        let source = current.register(self.descriptor(), direction, assumed)?;
+        Ok(self.source.get_or_init(|| source))
+    }
+
+    #[cold]
+    fn widen<'a>(&self, source: &'a Source, direction: Direction) -> io::Result<&'a Source> {
+        let current = Reactor::current().ok_or_else(outside)?;
         if !source.is_current() {
             return Err(io::Error::other("the descriptor belongs to another runtime"));
         }
-        current.widen(descriptor, source, direction)?;
+        current.widen(self.descriptor(), source, direction)?;
         Ok(source)
     }
 
+    #[inline]
     fn deregister(&mut self, explicitly: bool) {
+        if self.source.get().is_some() {
+            self.deregister_source(explicitly);
+        }
+    }
+
+    #[inline(never)]
+    fn deregister_source(&mut self, explicitly: bool) {
         if let Some(source) = self.source.take() {
             match source.reactor().upgrade() {
                 Some(reactor) => reactor.deregister(&source, self.descriptor(), explicitly),
