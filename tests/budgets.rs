@@ -162,6 +162,33 @@ mod memory {
     }
 
     #[test]
+    fn connections_allocate_within_their_budget() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    spawn(async move {
+                        let mut bytes = [0; 4];
+                        stream.read_exact(&mut bytes).await.unwrap();
+                        stream.write_all(&bytes).await.unwrap();
+                        assert_eq!(stream.read(&mut bytes).await.unwrap(), 0);
+                    });
+                }
+            });
+            // Both sides wait for what the other says: both are registered.
+            let round = async || {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                client.write_all(b"ping").await.unwrap();
+                client.read_exact(&mut [0; 4]).await.unwrap();
+            };
+            within("allocations a connection, both sides", each(allocations, round).await);
+            server.abort();
+        })
+        .unwrap();
+    }
+
+    #[test]
     fn requests_allocate_within_their_budget() {
         const REQUESTS: u64 = 64;
         let cost = run(async {
