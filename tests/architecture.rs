@@ -38,6 +38,7 @@ const COLUMNS_MAX: usize = 100;
 const EXPECTED: &[(&str, &str)] = &[
     ("src/net/half.rs", "only `reunite` takes it, and the half with it"),
     ("src/net/half.rs", "the halves are the only two references"),
+    ("src/net/listener.rs", "nobody but the listener keeps it"),
     ("src/reactor/watched.rs", "only `into_parts` takes it, and all of this with it"),
     ("src/reactor/watched.rs", "only this takes it"),
     ("src/sync/mutex.rs", "a guard has the value until it is dropped"),

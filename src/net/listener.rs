@@ -3,12 +3,14 @@
 use super::address::{Addresses, resolve};
 use super::{TcpSocket, TcpStream};
 use crate::reactor::{After, Direction, Watched};
-use crate::sys::{Descriptor, is_connection_error};
+use crate::sys::{Descriptor, is_connection_error, would_block};
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// A socket that listens for TCP connections.
@@ -17,12 +19,19 @@ use std::task::{Context, Poll, ready};
 /// connection comes, and each connection goes to one of them.
 #[derive(Debug)]
 pub struct TcpListener {
-    watched: Watched,
+    /// Its only strong reference, but while the reactor has something to tell it.
+    watched: Rc<Watched>,
+    asking: Cell<Asking>,
 }
 
 impl TcpListener {
     pub(super) fn new(watched: Watched) -> TcpListener {
-        TcpListener { watched }
+        watched.report_by_level();
+        TcpListener { watched: Rc::new(watched), asking: Cell::new(Asking::ALWAYS) }
+    }
+
+    fn into_watched(self) -> Watched {
+        Rc::into_inner(self.watched).expect("nobody but the listener keeps it")
     }
 
     /// Listens at the first address of `target` at which that works, with `SO_REUSEADDR` and a
@@ -73,8 +82,18 @@ impl TcpListener {
         number: &mut Option<u64>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accepted = self.watched.poll_shared_call(cx, Direction::Read, number, |listener| {
-                listener.accept().map(|accepted| (accepted, After::MayBeMore))
+            let accepted = self.watched.poll_level_call(cx, Direction::Read, number, |listener| {
+                let accepted = listener.accept();
+                let may_rest = self.watched.reports_by_level();
+                match &accepted {
+                    Ok(_) if may_rest => self.asking.set(self.asking.get().after_connection()),
+                    Err(error) if would_block(error) => {
+                        self.asking.set(self.asking.get().after_none());
+                    }
+                    _ => {}
+                }
+                let asks = !may_rest || self.asking.get().asks();
+                accepted.map(|one| (one, if asks { After::MayBeMore } else { After::Short }))
             });
             return Poll::Ready(match ready!(accepted) {
                 Ok((descriptor, peer)) => Ok((TcpStream::new(Watched::new(descriptor)), peer)),
@@ -96,7 +115,7 @@ impl TcpListener {
     /// under another runtime.
     #[must_use]
     pub fn detach(self) -> DetachedListener {
-        let (descriptor, has_duplicates) = self.watched.into_parts();
+        let (descriptor, has_duplicates) = self.into_watched().into_parts();
         DetachedListener { descriptor, has_duplicates }
     }
 
@@ -114,13 +133,49 @@ impl TcpListener {
     /// # Errors
     /// `Unsupported` under a kernel that is not Linux; the listener is then closed.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        Ok(self.watched.into_descriptor().into_owned_fd()?.into())
+        Ok(self.into_watched().into_descriptor().into_owned_fd()?.into())
     }
 }
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watched.as_fd()
+    }
+}
+
+/// Whether to ask for another connection after one was accepted, or to wait at once.
+///
+/// The kernel reports by level that there are connections: so the call that would say that there
+/// is none can be left out, and is while connections come one by one. When they come in crowds it
+/// is better to go on until there is none, rather than to look at the kernel after each: to see
+/// that they do, every now and then it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asking(u8);
+
+/// Connections after which nobody asked, until somebody does.
+const UNASKED_MAX: u8 = 16;
+
+impl Asking {
+    /// It is asked each time; no connection was accepted yet since there was none.
+    const ALWAYS: Asking = Asking(UNASKED_MAX);
+    const ALWAYS_AND_ONE: Asking = Asking(UNASKED_MAX + 1);
+    const ALWAYS_AND_MORE: Asking = Asking(UNASKED_MAX + 2);
+
+    const fn asks(self) -> bool {
+        self.0 > UNASKED_MAX
+    }
+
+    const fn after_connection(self) -> Asking {
+        if self.0 < Asking::ALWAYS_AND_MORE.0 { Asking(self.0 + 1) } else { self }
+    }
+
+    const fn after_none(self) -> Asking {
+        match self {
+            // One by one: no need to ask.
+            Asking::ALWAYS_AND_ONE => Asking(0),
+            Asking::ALWAYS_AND_MORE => Asking::ALWAYS,
+            unasked => unasked,
+        }
     }
 }
 
@@ -171,5 +226,97 @@ impl Drop for Accept<'_> {
         if let Some(number) = self.number {
             self.listener.watched.leave(Direction::Read, number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fault::{Call, PassThrough};
+    use crate::time::sleep;
+    use crate::{Runtime, yield_now};
+    use std::net::TcpStream as StdStream;
+    use std::time::Duration;
+
+    #[test]
+    fn connections_one_by_one_are_asked_for_now_and_then_and_crowds_to_their_end() {
+        let one = |asking: Asking| asking.after_connection();
+        let mut asking = one(Asking::ALWAYS);
+        assert!(asking.asks(), "at first");
+        asking = asking.after_none();
+        for _ in 0..UNASKED_MAX {
+            asking = one(asking);
+            assert!(!asking.asks());
+            assert_eq!(asking.after_none(), asking, "a wake for nothing says nothing");
+        }
+        asking = one(asking);
+        assert!(asking.asks(), "now and then");
+        assert!(!one(asking.after_none()).asks());
+        let crowd = one(one(one(asking)));
+        assert!(crowd.asks() && one(crowd.after_none()).asks(), "a crowd may follow another");
+        assert!(!one(one(crowd.after_none()).after_none()).asks());
+    }
+
+    #[test]
+    fn connections_one_by_one_cost_hardly_a_call_that_finds_none() {
+        const CONNECTIONS: u64 = 100;
+        let kernel = PassThrough::new();
+        Runtime::on(kernel.handle()).unwrap().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            for _ in 0..CONNECTIONS {
+                // The accept waits before there is anything.
+                let accept = crate::future::join(listener.accept(), async {
+                    yield_now().await;
+                    StdStream::connect(address).unwrap()
+                });
+                let (accepted, _client) = accept.await;
+                accepted.unwrap();
+            }
+        });
+        let in_vain = kernel.count(Call::Accept) - CONNECTIONS;
+        assert!(in_vain <= CONNECTIONS / u64::from(UNASKED_MAX) + 2, "{in_vain} in vain");
+    }
+
+    #[test]
+    fn a_connection_that_nobody_accepts_keeps_the_loop_from_no_sleep() {
+        let kernel = PassThrough::new();
+        Runtime::on(kernel.handle()).unwrap().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let connect = || StdStream::connect(address).unwrap();
+            for _ in 0..3 {
+                // It waits, so that the kernel reports; then nobody waits, and one more comes.
+                let accept = crate::future::join(listener.accept(), async {
+                    yield_now().await;
+                    connect()
+                });
+                accept.await.0.unwrap();
+            }
+            let _queued = [connect(), connect()];
+            let before = kernel.count(Call::EpollWait);
+            sleep(Duration::from_millis(30)).await;
+            let waits = kernel.count(Call::EpollWait) - before;
+            assert!(waits < 10, "{waits} waits while nothing was to be done");
+            for _ in 0..2 {
+                listener.accept().await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_crowd_is_accepted_whole_however_it_comes() {
+        crate::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            for count in [1, 1, 40, 2, 1, 3, 1, 25] {
+                let clients: Vec<_> =
+                    (0..count).map(|_| StdStream::connect(address).unwrap()).collect();
+                for _ in &clients {
+                    listener.accept().await.unwrap();
+                }
+            }
+        })
+        .unwrap();
     }
 }

@@ -222,11 +222,13 @@ impl Reactor {
         descriptor: &Descriptor,
         direction: Direction,
         assumed: Readiness,
+        by_level: bool,
     ) -> io::Result<Rc<Source>> {
         let new = |key| Source::new(key, Rc::downgrade(self));
         let source = self.sources.borrow_mut().insert(new);
         source.begin(direction, assumed);
-        let bits = direction.interest().edge().bits();
+        let interest = direction.interest();
+        let bits = if by_level { interest } else { interest.edge() }.bits();
         match self.epoll.add(descriptor, bits, source.key().bits()) {
             Ok(()) => Ok(source),
             Err(error) => {
@@ -266,7 +268,12 @@ impl Reactor {
             return Ok(());
         }
         source.clear(direction);
-        self.epoll.modify(descriptor, interest.edge().bits(), source.key().bits())
+        self.report_by_edge(descriptor, source)
+    }
+
+    /// Has the kernel report only what becomes ready of a source, and once more what is.
+    fn report_by_edge(&self, descriptor: &Descriptor, source: &Source) -> io::Result<()> {
+        self.epoll.modify(descriptor, source.interest().edge().bits(), source.key().bits())
     }
 
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if

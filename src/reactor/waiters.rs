@@ -1,7 +1,9 @@
 //! Who waits for one direction of a source.
 
+use super::Watched;
 use crate::contain::contain;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Weak;
 use std::task::Waker;
 
 /// Who waits for one direction of a source.
@@ -30,6 +32,8 @@ struct Shared {
     /// Whether there may be any of those.
     has_others: Cell<bool>,
     next_number: Cell<u64>,
+    /// Whose registration is told when nobody waited; see [`Watched::report_by_level`].
+    watched: RefCell<Weak<Watched>>,
 }
 
 impl Waiters {
@@ -136,6 +140,11 @@ impl Waiters {
         }
     }
 
+    /// Has `watched` told when the direction is ready and nobody waits for that.
+    pub(super) fn tell_if_unheeded(&self, watched: Weak<Watched>) {
+        self.shared.get_or_init(Box::default).watched.replace(watched);
+    }
+
     /// Takes one waiter out.
     #[inline]
     pub(super) fn remove_shared(&self, number: u64) {
@@ -204,11 +213,23 @@ impl Shared {
     fn wake(&self) {
         // First: whoever comes while they are woken waits for the next time.
         let others = if self.has_others.get() { self.take_others() } else { Vec::new() };
-        if let Some((_, waker)) = self.first.take() {
+        let first = self.first.take();
+        if first.is_none() && others.is_empty() {
+            self.tell();
+        }
+        if let Some((_, waker)) = first {
             contain(|| waker.wake());
         }
         if !others.is_empty() {
             self.wake_others(others);
+        }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        let watched = self.watched.borrow().upgrade();
+        if let Some(watched) = watched {
+            watched.report_by_edge();
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Watched {
     has_duplicates: Cell<bool>,
     /// What is taken to be ready as long as it is not registered.
     assumed: Cell<Readiness>,
+    /// Whether the kernel is asked to report what is ready, not only what becomes so.
+    by_level: Cell<bool>,
 }
 
 impl Watched {
@@ -62,6 +64,37 @@ impl Watched {
             descriptor: Some(descriptor),
             has_duplicates: Cell::new(false),
             assumed: Cell::new(Readiness::READABLE.union(Readiness::WRITABLE)),
+            by_level: Cell::new(false),
+        }
+    }
+
+    /// Has the kernel report what is ready at each look, from the first registration on, and not
+    /// only what becomes ready: so whoever takes one of several things can wait for the next
+    /// without asking whether there is one.
+    ///
+    /// This ends for good when something is reported that nobody waits for, since it would be
+    /// reported again and again, and the loop never sleep. So it is for those who wait as one of
+    /// several, by [`Watched::poll_level_call`].
+    pub(crate) fn report_by_level(&self) {
+        self.by_level.set(true);
+    }
+
+    /// Whether that is so still.
+    #[inline]
+    pub(crate) fn reports_by_level(&self) -> bool {
+        self.by_level.get()
+    }
+
+    /// Has the kernel report only what becomes ready, and once more what is.
+    pub(super) fn report_by_edge(&self) {
+        let Some(source) = self.source.get() else { return };
+        if !self.by_level.get() {
+            return;
+        }
+        if let Some(reactor) = source.reactor().upgrade() {
+            // Should it fail, the next report asks again.
+            let changed = reactor.report_by_edge(self.descriptor(), source);
+            self.by_level.set(changed.is_err());
         }
     }
 
@@ -124,6 +157,25 @@ impl Watched {
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
         self.poll_call_or(cx, direction, call, || self.wait_shared(cx, direction, number))
+    }
+
+    /// As [`Watched::poll_shared_call`], for what may be reported by level.
+    #[inline]
+    pub(crate) fn poll_level_call<T>(
+        self: &Rc<Self>,
+        cx: &Context<'_>,
+        direction: Direction,
+        number: &mut Option<u64>,
+        call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
+    ) -> Poll<io::Result<T>> {
+        let is_new = self.source.get().is_none();
+        let polled = self.poll_shared_call(cx, direction, number, call);
+        if is_new {
+            if let Some(source) = self.source.get() {
+                source.waiters(direction).tell_if_unheeded(Rc::downgrade(self));
+            }
+        }
+        polled
     }
 
     /// Makes a call if it is worth trying; else, or if it would block, leaves a waker by `wait`,
@@ -303,7 +355,8 @@ impl Watched {
         let assumed = self.assumed.get();
         // Should it fail, whoever tries again has nothing but the call itself to go by.
         self.assumed.set(assumed.union(direction.readiness()));
-        let source = current.register(self.descriptor(), direction, assumed)?;
+        let by_level = self.by_level.get();
+        let source = current.register(self.descriptor(), direction, assumed, by_level)?;
         Ok(self.source.get_or_init(|| source))
     }
 
