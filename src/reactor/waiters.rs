@@ -65,7 +65,7 @@ impl Waiters {
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_waited_for(&self) -> bool {
         self.only.borrow().is_some()
-            || self.shared.get().is_some_and(|shared| !shared.wakers.borrow().is_empty())
+            || self.shared.get().is_some_and(|shared| shared.is_waited_for())
     }
 
     pub(super) fn take(&self, wakers: &mut Vec<Waker>) {
@@ -156,6 +156,15 @@ impl Waiters {
 }
 
 impl Shared {
+    /// Whether anybody waits.
+    #[cfg(any(test, feature = "sim"))]
+    fn is_waited_for(&self) -> bool {
+        let first = self.first.take();
+        let is_first_there = first.is_some();
+        self.first.set(first);
+        is_first_there || self.has_others.get()
+    }
+
     /// Makes `new` the waker of that number; the one that it had before is for the caller to drop.
     #[inline]
     fn set(&self, own: u64, new: Waker) -> Option<Waker> {
