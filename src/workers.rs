@@ -5,6 +5,7 @@ mod tests;
 mod watch;
 
 use crate::contain::contain;
+use crate::reactor::current_kernel;
 use crate::runtime::{Builder, Handle, Runtime};
 use crate::sync::oneshot;
 use crate::task::JoinHandle;
@@ -97,9 +98,14 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidInput` for no workers. Out of threads, descriptors or memory; then none is left.
+    /// `Unsupported` in a simulated world, which has one thread.
     pub fn workers(&self, count: usize) -> io::Result<Workers> {
         let count = NonZeroUsize::new(count)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no workers"))?;
+        if !current_kernel().has_threads() {
+            let text = "workers are threads, and a simulated world has one";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         let mut started = Workers {
             // Room is made as they start: a count without sense ends where the system says so.
             workers: Vec::new(),

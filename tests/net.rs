@@ -285,7 +285,8 @@ fn a_future_that_is_dropped_takes_its_waker_out() {
         leaves_no_waker("read_vectored", stream.read_vectored(&mut [IoSliceMut::new(&mut byte)]));
         leaves_no_waker("readable", stream.readable());
         leaves_no_waker("closed", stream.closed());
-        leaves_no_waker("timeout", timeout(Duration::MAX, stream.read(&mut buffer)));
+        let short = Duration::from_millis(900);
+        leaves_no_waker("timeout", timeout(short, stream.read(&mut buffer)));
         leaves_no_waker("fill_buffer", BufReader::new(&mut stream).fill_buffer());
         while poll_once(pin!(stream.write(&[7; 65536]))).is_ready() {}
         leaves_no_waker("write", stream.write(&buffer));
@@ -298,6 +299,21 @@ fn a_future_that_is_dropped_takes_its_waker_out() {
         });
         drop(read);
         peer.readable().await.unwrap();
+    });
+}
+
+#[test]
+fn the_waker_of_a_long_timeout_that_is_not_needed_goes_with_the_next_look() {
+    run(|| async {
+        let owner = Arc::new(Nobody);
+        let waker = Waker::from(Arc::clone(&owner));
+        let mut waits = Box::pin(timeout(Duration::from_secs(60), std::future::pending::<()>()));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waits);
+        drop(waker);
+        // It was kept for the next timeout; the runtime looks at the kernel before it waits.
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(Arc::strong_count(&owner), 1);
     });
 }
 

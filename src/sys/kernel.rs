@@ -136,6 +136,10 @@ macro_rules! calls {
             fn start(&self, work: Work) -> Result<(), Work> {
                 Err(work)
             }
+            /// Whether programs on this kernel may start threads that have runtimes of their own.
+            fn has_threads(&self) -> bool {
+                true
+            }
             /// [`signal::watch`].
             fn watch_signal(&self, signal: Signal) -> io::Result<()> {
                 signal::watch(signal)
@@ -370,6 +374,19 @@ impl KernelHandle {
             return hosted.start(work);
         }
         Err(work)
+    }
+
+    /// Whether threads may be started that have runtimes of their own.
+    #[cfg_attr(
+        not(any(test, feature = "fault")),
+        expect(clippy::unused_self, reason = "only a hosted kernel may have none")
+    )]
+    pub(crate) fn has_threads(&self) -> bool {
+        #[cfg(any(test, feature = "fault"))]
+        if let Some(hosted) = &self.hosted {
+            return hosted.has_threads();
+        }
+        true
     }
 
     /// [`signal::watch`].

@@ -17,7 +17,8 @@ use std::time::Duration;
 /// One of a second or more counts from the end of the batch of tasks in which this is called, for
 /// which the clock is read once: never early, and late by what is left of that batch.
 ///
-/// Cancel safety: that of `future`.
+/// Cancel safety: that of `future`. Of a second or more, one timer may keep its place and its waker
+/// until the runtime next looks at the kernel.
 ///
 /// ```
 /// use std::time::Duration;

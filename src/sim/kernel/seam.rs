@@ -76,6 +76,10 @@ impl Kernel for SimKernel {
         super::BOOTED + net.now + net.hosts[self.host].ahead
     }
 
+    fn has_threads(&self) -> bool {
+        false
+    }
+
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let mut net = self.net();
         net.record(self.host, What::Resolve, 0, port.into(), 0);
