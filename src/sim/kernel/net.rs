@@ -18,7 +18,7 @@ use crate::sim::random::Random;
 use crate::sim::trace::{Line, Trace, What};
 use crate::task::journal::Doings;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
 /// The place of an object among all; it is used again when the object is gone.
@@ -311,16 +311,20 @@ impl Net {
             }
             self.schedule(0, Action::Arrive(packet));
         }
+        // Of connections that their sender has forgotten since: when their last packet arrives.
+        let mut forgotten = BTreeMap::new();
         for packet in self.links.take_free() {
             // The sender had tried less and less often: it takes a while to hear of the healing.
             let delay = self.random.below(400_000_000);
             let (from, to) = (packet.from, packet.to);
             let id = self.hosts[packet.source].connection(from, to);
-            let mut last = id.map_or(0, |id| self.tcp(id).last_arrival);
+            let before = forgotten.get(&(from, to)).copied().unwrap_or(0);
+            let mut last = id.map_or(before, |id| self.tcp(id).last_arrival);
             last = last.max(self.now + delay);
             self.send_packet(packet, &mut last);
-            if let Some(id) = id {
-                self.tcp(id).last_arrival = last;
+            match id {
+                Some(id) => self.tcp(id).last_arrival = last,
+                None => drop(forgotten.insert((from, to), last)),
             }
         }
     }
