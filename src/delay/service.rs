@@ -9,11 +9,9 @@ use crate::http::{Answer, Request, Server, ServerOptions};
 use crate::net::{TcpListener, TcpStream};
 use crate::task_set::TaskSet;
 use crate::time::{sleep, timeout};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 /// The bounds of the service.
@@ -120,8 +118,10 @@ pub async fn serve(
             // No more than were queued: clients that come back at once must not go on for ever.
             for _ in 0..BACKLOG {
                 gate.has_room().await;
-                let Some(stream) = accept_queued(&listener).await else { break };
+                let Ok(Some((stream, _))) = listener.try_accept() else { break };
                 serve_one((stream, gate.enter()));
+                // A turn for whoever is about to enter or to leave.
+                crate::yield_now().await;
             }
         }
         gate.is_empty().await;
@@ -177,18 +177,6 @@ async fn accept(listener: &TcpListener, gate: &Gate, log: &Log) -> Option<TcpStr
             race(sleep(BACK_OFF), gate.someone_leaves()).await;
             None
         }
-    }
-}
-
-/// Takes a connection that is queued, if there is one.
-async fn accept_queued(listener: &TcpListener) -> Option<TcpStream> {
-    // A turn for whoever was about to enter or to leave, and a whole allowance for this poll.
-    crate::yield_now().await;
-    let mut accept = pin!(listener.accept());
-    let accepted = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
-    match accepted {
-        Poll::Ready(Ok((stream, _))) => Some(stream),
-        Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }
 

@@ -141,10 +141,23 @@ impl<'s> Wire<'s> {
             }
         }
         self.input.release(&self.shared.buffers);
-        if self.ticket.poll_started(cx).is_ready() || self.poll_idle_too_long(cx).is_ready() {
-            return Poll::Ready(Ok(0));
+        if self.ticket.poll_started(cx).is_ready() {
+            return Poll::Ready(Ok(self.last_bytes()));
         }
-        Poll::Pending
+        self.poll_idle_too_long(cx).map(|()| Ok(0))
+    }
+
+    /// What came before the drain, but is not known of: the kernel was not looked at since. 0 if
+    /// there is nothing.
+    #[cold]
+    fn last_bytes(&mut self) -> usize {
+        let read = self.stream.try_read_into(self.input.room(&self.shared.buffers));
+        if let Ok(Some(count @ 1..)) = read {
+            self.waits = false;
+            return count;
+        }
+        self.input.release(&self.shared.buffers);
+        0
     }
 
     /// Waits until no byte has come for the idle timeout, or up to a part of it longer.

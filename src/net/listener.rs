@@ -76,6 +76,24 @@ impl TcpListener {
         Accept { listener: self, number: None }
     }
 
+    /// Takes a connection that is queued, if there is one, and does not wait: for the last ones,
+    /// before a listener is closed. Connections that failed are passed over.
+    ///
+    /// # Errors
+    /// As [`accept`](TcpListener::accept).
+    pub fn try_accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        loop {
+            return match self.watched.descriptor().accept() {
+                Ok((descriptor, peer)) => {
+                    Ok(Some((TcpStream::new(Watched::new(descriptor)), peer)))
+                }
+                Err(error) if would_block(&error) => Ok(None),
+                Err(error) if is_connection_error(&error) => continue,
+                Err(error) => Err(crate::io::during("accept", "tcp", error)),
+            };
+        }
+    }
+
     fn poll_accept(
         &self,
         cx: &Context<'_>,

@@ -79,6 +79,21 @@ impl TcpStream {
         self.when(Direction::Read, CLOSED)
     }
 
+    /// Reads what is there into the spare capacity of `bytes`, and does not wait; None if nothing
+    /// is there, `Some(0)` at the end of the stream. The kernel is asked whatever was known of the
+    /// stream before: for a last look before it is closed.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`.
+    pub fn try_read_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        let room = bytes.capacity() - bytes.len();
+        match self.watched.descriptor().recv_into(bytes, room) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The poll of [`readable`](TcpStream::readable).
     ///
     /// # Errors
