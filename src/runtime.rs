@@ -76,9 +76,10 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
 pub fn yield_now() -> impl Future<Output = ()> {
     let mut yielded = false;
     std::future::poll_fn(move |cx| {
-        if std::mem::replace(&mut yielded, true) {
+        if yielded {
             return Poll::Ready(());
         }
+        yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
     })

@@ -20,6 +20,7 @@ use super::Id;
 use super::header::Header;
 use super::join::JoinError;
 use super::pool::Block;
+use super::waker;
 use crate::contain::{contain, drop_payload};
 use std::alloc::Layout;
 use std::any::Any;
@@ -53,8 +54,8 @@ type Output<T> = Option<Result<T, JoinError>>;
 /// own type.
 pub(super) struct Vtable {
     /// Polls the future. True if it is over: then it is dropped, and the output in place.
-    /// At home only, before the task is over.
-    pub(super) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
+    /// At home only, before the task is over, and with a reference that lasts until after it.
+    pub(super) poll: unsafe fn(NonNull<Header>) -> bool,
     /// Drops the future and puts an output in its place that says so. By who has the future.
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Drops the output, if there is one. The output's owner only.
@@ -97,15 +98,19 @@ impl<F: Future + 'static> Cell<F> {
 
     /// # Safety
     /// As [`Vtable::poll`].
-    unsafe fn poll(header: NonNull<Header>, cx: &mut Context<'_>) -> bool {
+    unsafe fn poll(header: NonNull<Header>) -> bool {
         // SAFETY: the caller's promise.
         let stage = unsafe { Self::stage(header) };
+        // Made here, where the future's type is known: what it does with its waker is then compiled
+        // as a call of the function that the waker stands for.
+        // SAFETY: the caller's reference keeps the cell live for longer.
+        let waker = unsafe { waker::borrowed(header) };
         let polled = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: before the task is over the stage holds its future, and home alone has it.
             let future = unsafe { &mut *stage.cast::<F>() };
             // SAFETY: the future never moves: the cell stays where it is, and `put` drops it in
             // place.
-            unsafe { Pin::new_unchecked(future) }.poll(cx)
+            unsafe { Pin::new_unchecked(future) }.poll(&mut Context::from_waker(&waker))
         }));
         match polled {
             Ok(Poll::Pending) => false,

@@ -12,6 +12,7 @@
 //! proof. Everybody else, also on the same thread, sends messages.
 #![expect(unsafe_code, reason = "owns the cells of all tasks that are not over")]
 
+use super::Id;
 use super::cell::{Cell as TaskCell, Task};
 use super::header::Header;
 use super::inbox::{Inbox, Message};
@@ -19,7 +20,6 @@ use super::join::JoinHandle;
 use super::pool::{self, Block, Pool};
 use super::queue::{Queue, Ring};
 use super::state::{OnComplete, OnRun, Place, Remote};
-use super::{Id, waker};
 use crate::budget;
 use crate::contain::contain;
 use crate::innermost::{self, Hidden};
@@ -31,7 +31,6 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Context;
 
 thread_local! {
     /// The home whose turn it is on this thread; null outside of turns.
@@ -421,10 +420,8 @@ impl<'a> AtHome<'a> {
         #[cfg(any(test, feature = "sim"))]
         super::journal::note_poll(this.id);
         this.place.set(Place::Waiting);
-        // SAFETY: the cell stays live until `complete`.
-        let waker = unsafe { waker::borrowed(header) };
-        // SAFETY: at home, and `run` gave the right to poll.
-        if unsafe { (this.vtable.poll)(header, &mut Context::from_waker(&waker)) } {
+        // SAFETY: at home, `run` gave the right to poll, and home has a reference until `complete`.
+        if unsafe { (this.vtable.poll)(header) } {
             // SAFETY: the output is in place.
             unsafe { self.complete(header) };
         }
