@@ -12,6 +12,7 @@
 
 mod builder;
 mod handle;
+mod looks;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::reactor;
 use crate::reactor::{Reactor, Wait};
 use crate::sys::{EventBuffer, ExactWaits, KernelHandle};
 use crate::task::{JoinHandle, Shared};
+use looks::Looks;
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -99,6 +101,8 @@ pub struct Runtime {
     reactor: Rc<Reactor>,
     /// Polls that are left until the next look at the kernel.
     polls_left: Cell<usize>,
+    /// Which full batches are followed by a look.
+    looks: Cell<Looks>,
     /// In a turn, or in `block_on`.
     running: Cell<bool>,
 }
@@ -138,7 +142,7 @@ impl Runtime {
         // Raising a counter fails only if it would overflow, and then the loop is awake.
         let executor = Executor::new(move || drop(notifier.notify()));
         let (polls_left, running) = (Cell::new(BATCH_MAX), Cell::new(false));
-        Ok(Runtime { executor, reactor, polls_left, running })
+        Ok(Runtime { executor, reactor, polls_left, looks: Cell::default(), running })
     }
 
     /// Spawns a task; it is polled in the turns to come.
@@ -206,8 +210,8 @@ impl Runtime {
         }
     }
 
-    /// Does what is due when there is no time to wait: takes in what came from elsewhere, and looks
-    /// at the kernel if no more polls are left until then. How many are left from now on.
+    /// Does what is due when there is no time to wait: takes in what came from elsewhere, and if no
+    /// more polls are left looks at the kernel, unless it just did. How many are left from now on.
     #[inline(never)]
     fn go_on(&self, polls_left: usize, buffer: &mut EventBuffer) -> usize {
         self.executor.receive();
@@ -215,7 +219,12 @@ impl Runtime {
         if polls_left > 1 {
             return polls_left - 1;
         }
-        self.look(buffer, Wait::No);
+        let mut looks = self.looks.get();
+        let is_due = looks.is_due(self.reactor.kernel().now());
+        self.looks.set(looks);
+        if is_due {
+            self.look(buffer, Wait::No);
+        }
         BATCH_MAX
     }
 
