@@ -35,12 +35,21 @@ fn without_times(lines: &[String]) -> Vec<String> {
     lines.iter().map(strip).collect()
 }
 
+/// Each client in a thread of its own: what they do is mostly to wait.
+fn at_once(each: impl Fn(&str, &str) + Sync) {
+    thread::scope(|scope| {
+        for (name, client) in CLIENTS {
+            scope.spawn(|| each(name, client));
+        }
+    });
+}
+
 #[test]
 fn all_clients_print_the_same_lines_in_the_same_order() {
     let _watchdog = Watchdog::new("all_clients_print_the_same_lines_in_the_same_order");
     let server = DelayServer::start(&["--quiet"]);
     let address = server.address().to_string();
-    for (name, client) in CLIENTS {
+    at_once(|name, client| {
         // Steps long enough that no pause of the machine turns the answers round.
         let ended = run(client, &[&address, "4", "250"]);
         assert_eq!((ended.code, &ended.err[..]), (Some(0), &[][..]), "{name}");
@@ -57,7 +66,7 @@ fn all_clients_print_the_same_lines_in_the_same_order() {
             let elapsed: u64 = line.split_once("ms ").unwrap().0.parse().unwrap();
             assert!(elapsed >= at_least, "{name} {line}");
         }
-    }
+    });
 }
 
 #[test]
@@ -85,7 +94,7 @@ fn no_more_are_under_way_at_once_than_are_allowed() {
     let _watchdog = Watchdog::new("no_more_are_under_way_at_once_than_are_allowed");
     let server = DelayServer::start(&["--quiet"]);
     let address = server.address().to_string();
-    for (name, client) in CLIENTS {
+    at_once(|name, client| {
         let ended = run(client, &[&address, "6", "--delay", "100", "--at-once", "2"]);
         assert_eq!((ended.code, &ended.err[..]), (Some(0), &[][..]), "{name}");
         for (index, line) in ended.out[..6].iter().enumerate() {
@@ -96,7 +105,7 @@ fn no_more_are_under_way_at_once_than_are_allowed() {
         let one_by_one = run(client, &[&address, "50", "0", "--at-once=1"]);
         let expected: Vec<_> = (0..50).map(|n| format!("TIME request-{n}")).collect();
         assert_eq!(without_times(&one_by_one.out)[..50], expected, "{name}");
-    }
+    });
 }
 
 #[test]
