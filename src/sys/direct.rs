@@ -9,7 +9,8 @@
 #![expect(unsafe_code, reason = "makes system calls")]
 
 #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-use super::{check_length, ffi};
+use super::check_length;
+use super::ffi;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::arch::asm;
 use std::ffi::{c_int, c_void};
@@ -54,7 +55,25 @@ pub(super) unsafe fn send(
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline]
 fn outcome(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-(result as i32)))
+    // Told apart before there is an error, so that what was done makes none.
+    if result < 0 { Err(failure(result)) } else { Ok(result as usize) }
+}
+
+/// The error whose number's negative this is. What would block is no failure, and all others are.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline]
+fn failure(result: isize) -> io::Error {
+    if result == -(ffi::EAGAIN as isize) {
+        return io::Error::from_raw_os_error(ffi::EAGAIN);
+    }
+    other_failure(result)
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cold]
+#[inline(never)]
+fn other_failure(result: isize) -> io::Error {
+    io::Error::from_raw_os_error(-(result as i32))
 }
 
 #[cfg(target_arch = "x86_64")]
