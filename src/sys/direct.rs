@@ -1,9 +1,10 @@
-//! The two system calls of every request, made without the C library.
+//! The three system calls of every request, made without the C library.
 //!
-//! There `recv` and `send` are points at which a thread may be cancelled (`pthreads(7)`). In a
-//! process with several threads each call of them allows that before and forbids it after, with
-//! locked instructions: some fifty instructions a call, for something that Rust programs can't use.
-//! So a worker would pay more for each request than a runtime that is alone.
+//! There `recv`, `send` and `epoll_wait` are points at which a thread may be cancelled
+//! (`pthreads(7)`). In a process with several threads each call of them allows that before and
+//! forbids it after, with locked instructions: some fifty instructions a call, for something that
+//! Rust programs can't use. So a worker would pay more for each request than a runtime that is
+//! alone.
 //!
 //! On architectures that have no call here it is the C library's that is made.
 #![expect(unsafe_code, reason = "makes system calls")]
@@ -32,7 +33,7 @@ pub(super) unsafe fn recv(
     flags: c_int,
 ) -> io::Result<usize> {
     // SAFETY: recvfrom(2) writes there, as the caller allows; it is told of no address.
-    outcome(unsafe { socket_call(RECVFROM, fd, start, length, flags) })
+    outcome(unsafe { call(RECVFROM, fd, start, length, flags) })
 }
 
 /// `send(2)`.
@@ -48,7 +49,24 @@ pub(super) unsafe fn send(
     flags: c_int,
 ) -> io::Result<usize> {
     // SAFETY: sendto(2) reads there, as the caller allows, and writes nowhere.
-    outcome(unsafe { socket_call(SENDTO, fd, start.cast_mut(), length, flags) })
+    outcome(unsafe { call(SENDTO, fd, start.cast_mut(), length, flags) })
+}
+
+/// `epoll_wait(2)`; how many events it wrote.
+///
+/// # Safety
+/// There is room for `events_max` events from `events` on.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline]
+pub(super) unsafe fn epoll_wait(
+    epoll: BorrowedFd<'_>,
+    events: *mut c_void,
+    events_max: c_int,
+    timeout_ms: c_int,
+) -> io::Result<usize> {
+    // SAFETY: epoll_wait(2) writes there, as the caller allows; epoll_pwait(2) does the same if it
+    // is told of no signal mask.
+    outcome(unsafe { call(EPOLL_WAIT, epoll, events, events_max as usize, timeout_ms) })
 }
 
 /// What the kernel returns: a length, or the negative of an error's number (`syscall(2)`).
@@ -80,19 +98,21 @@ fn other_failure(result: isize) -> io::Error {
 const RECVFROM: isize = 45;
 #[cfg(target_arch = "x86_64")]
 const SENDTO: isize = 44;
+#[cfg(target_arch = "x86_64")]
+const EPOLL_WAIT: isize = 232;
 
-/// A call of `recvfrom(2)` or `sendto(2)` without an address.
+/// A call of `recvfrom(2)` or `sendto(2)` without an address, or of `EPOLL_WAIT`.
 ///
 /// # Safety
 /// That call is sound, with this memory.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-unsafe fn socket_call(
+unsafe fn call(
     number: isize,
     fd: BorrowedFd<'_>,
     start: *mut c_void,
     length: usize,
-    flags: c_int,
+    last: c_int,
 ) -> isize {
     let result;
     // SAFETY: the registers are those of `syscall(2)`. The kernel changes rax, rcx and r11 alone,
@@ -104,7 +124,7 @@ unsafe fn socket_call(
             in("rdi") fd.as_raw_fd(),
             in("rsi") start,
             in("rdx") length,
-            in("r10") flags,
+            in("r10") last,
             in("r8") 0_usize,
             in("r9") 0_usize,
             lateout("rcx") _,
@@ -119,19 +139,22 @@ unsafe fn socket_call(
 const RECVFROM: isize = 207;
 #[cfg(target_arch = "aarch64")]
 const SENDTO: isize = 206;
+/// `epoll_pwait(2)`: there is no other.
+#[cfg(target_arch = "aarch64")]
+const EPOLL_WAIT: isize = 22;
 
-/// A call of `recvfrom(2)` or `sendto(2)` without an address.
+/// A call of `recvfrom(2)` or `sendto(2)` without an address, or of `EPOLL_WAIT`.
 ///
 /// # Safety
 /// That call is sound, with this memory.
 #[cfg(target_arch = "aarch64")]
 #[inline]
-unsafe fn socket_call(
+unsafe fn call(
     number: isize,
     fd: BorrowedFd<'_>,
     start: *mut c_void,
     length: usize,
-    flags: c_int,
+    last: c_int,
 ) -> isize {
     let result;
     // SAFETY: the registers are those of `syscall(2)`. The kernel changes x0 alone, and touches
@@ -143,7 +166,7 @@ unsafe fn socket_call(
             inlateout("x0") fd.as_raw_fd() as isize => result,
             in("x1") start,
             in("x2") length,
-            in("x3") flags,
+            in("x3") last,
             in("x4") 0_usize,
             in("x5") 0_usize,
             options(nostack),
@@ -153,7 +176,7 @@ unsafe fn socket_call(
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) use library::{recv, send};
+pub(super) use library::{epoll_wait, recv, send};
 
 /// The same by the C library.
 #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -187,12 +210,26 @@ mod library {
         // SAFETY: as the caller says.
         check_length(unsafe { ffi::send(fd, start, length, flags) })
     }
+
+    /// `epoll_wait(2)`; how many events it wrote.
+    ///
+    /// # Safety
+    /// There is room for `events_max` events from `events` on.
+    pub(crate) unsafe fn epoll_wait(
+        epoll: BorrowedFd<'_>,
+        events: *mut c_void,
+        events_max: c_int,
+        timeout_ms: c_int,
+    ) -> io::Result<usize> {
+        // SAFETY: as the caller says.
+        check_length(unsafe { ffi::epoll_wait(epoll, events, events_max, timeout_ms) } as isize)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{c_int, c_void, io, library};
-    use crate::sys::ffi::MSG_PEEK;
+    use crate::sys::ffi::{self, MSG_PEEK};
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::net::UnixStream;
 
@@ -210,6 +247,34 @@ mod tests {
         // SAFETY: these are the bytes of a slice.
         let count = unsafe { by(stream.as_fd(), bytes.as_ptr().cast(), bytes.len(), 0x4000) };
         count.map_err(|error| error.kind())
+    }
+
+    type Wait = unsafe fn(BorrowedFd<'_>, *mut c_void, c_int, c_int) -> io::Result<usize>;
+
+    #[test]
+    fn a_wait_made_directly_does_what_the_c_librarys_does() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let epoll = ffi::epoll_create1(ffi::CLOEXEC).unwrap();
+        let mut asked = ffi::EpollEvent { events: 1, data: 7 };
+        // SAFETY: the kernel reads one `epoll_event`.
+        let added = unsafe {
+            ffi::epoll_ctl(epoll.as_fd(), ffi::EPOLL_CTL_ADD, there.as_fd(), &raw mut asked)
+        };
+        assert_eq!(added, 0);
+        for by_wait in [super::epoll_wait as Wait, library::epoll_wait] {
+            let wait = |fd: BorrowedFd<'_>| {
+                let mut events = [[0_u8; 16]; 2];
+                // SAFETY: that is room for two events in either layout.
+                let count = unsafe { by_wait(fd, events.as_mut_ptr().cast(), 2, 0) };
+                count.map_err(|error| error.kind())
+            };
+            assert_eq!(wait(epoll.as_fd()), Ok(0));
+            // SAFETY: these are the bytes of a slice.
+            unsafe { library::send(here.as_fd(), b"x".as_ptr().cast(), 1, 0) }.unwrap();
+            assert_eq!(wait(epoll.as_fd()), Ok(1));
+            assert_eq!(recv(library::recv, &there, 0), Ok(b"x".to_vec()));
+            assert_eq!(wait(here.as_fd()), Err(io::ErrorKind::InvalidInput));
+        }
     }
 
     #[test]

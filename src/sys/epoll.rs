@@ -1,9 +1,9 @@
 //! epoll(7): the kernel object that tells which descriptors are ready.
 #![expect(unsafe_code, reason = "calls epoll_ctl and epoll_wait")]
 
-use super::check;
 use super::ffi::{self, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, Timespec};
 use super::kernel::{Descriptor, KernelHandle};
+use super::{check, direct};
 #[cfg(any(test, feature = "fault"))]
 use crate::event::Event;
 use crate::event::{self, Events, Layout};
@@ -314,7 +314,7 @@ fn wait_exactly(
             0 as c_long,
         )
     };
-    check_length_of_events(count)
+    super::check_length(count as isize)
 }
 
 /// Waits with `epoll_wait(2)`, whose timeout is in milliseconds: rounded up, so that no wait ends
@@ -337,12 +337,7 @@ fn wait_for(
     let room = buffer.slots.len() as c_int;
     let events = buffer.slots.as_mut_ptr().cast();
     // SAFETY: `events` has room for `room` events of the native layout.
-    let count = unsafe { ffi::epoll_wait(epoll, events, room, milliseconds) };
-    check_length_of_events(count.into())
-}
-
-fn check_length_of_events(count: c_long) -> io::Result<usize> {
-    super::check_length(count as isize)
+    unsafe { direct::epoll_wait(epoll, events, room, milliseconds) }
 }
 
 /// The timeout of `epoll_wait(2)`: -1 stands for ever.

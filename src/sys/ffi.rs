@@ -237,6 +237,7 @@ unsafe extern "C" {
         target: BorrowedFd<'_>,
         event: *mut EpollEvent,
     ) -> c_int;
+    #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     pub(in crate::sys) fn epoll_wait(
         epoll: BorrowedFd<'_>,
         events: *mut c_void,
