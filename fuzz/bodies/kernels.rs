@@ -9,7 +9,7 @@
 //! 3. How much time passes. A wait has to last as long as it was asked to, no more.
 //! 4. When the acknowledgement of an end arrives, which Linux delays as it likes. It is an edge that
 //!    repeats what was reported before: such a repetition is left out, and where it was possible the
-//!    order of events is not compared. A wait that brought nothing else is made again.
+//!    order of events is not compared, and a wait has room for all.
 //! 5. What Nagle's algorithm holds back until such an acknowledgement: it is off in the programs, as
 //!    the simulation has none. All that it could change is when bytes arrive.
 //! 6. When a packet that the machine's load kept back arrives: a program whose outcomes differ is
@@ -113,6 +113,11 @@ impl Slot {
     fn is_for_datagrams(&self) -> bool {
         matches!(self, Slot::Socket { datagrams: true, .. })
     }
+}
+
+/// Whether it is a socket that sent its end.
+fn is_shut(slot: &Option<Slot>) -> bool {
+    matches!(slot, Some(Slot::Socket { shut: true, .. }))
 }
 
 /// Addresses that a program may use again.
@@ -548,8 +553,11 @@ impl Machine {
     }
 
     fn wait(&mut self, epoll: usize, timeout: Duration) {
-        // Room for one event, for some, and for all.
-        let mut buffer = EventBuffer::with_capacity([1, 3, 16][self.log.len() % 3]);
+        // Room for one event, for some, and for all. An event that is left out must not have had
+        // the place of another.
+        let some = [1, 3, 16][self.log.len() % 3];
+        let room = if self.may_repeat(epoll) { 16 } else { some };
+        let mut buffer = EventBuffer::with_capacity(room);
         let before = self.kernel.now();
         let done = self.epolls[epoll].wait(&mut buffer, Some(timeout));
         let done = done.map(|events| events.collect::<Vec<Event>>());
@@ -557,19 +565,17 @@ impl Machine {
         if done.as_ref().is_ok_and(Vec::is_empty) {
             assert!(lasted >= timeout, "a wait of {timeout:?} ended after {lasted:?}");
         }
-        let left_out = self.counts.repetitions;
         let done = done.map(|events| self.comparable(epoll, events));
-        let is_empty = done.as_ref().is_ok_and(String::is_empty);
-        if is_empty && self.counts.repetitions > left_out {
-            // What was left out had the place of another event.
-            return self.wait(epoll, Duration::ZERO);
-        }
         self.say("wait", epoll, done);
+    }
+
+    /// Whether an acknowledgement that Linux delays may report something again.
+    fn may_repeat(&self, epoll: usize) -> bool {
+        self.edges.iter().any(|edge| edge.0 == epoll && is_shut(&self.slots[edge.1]))
     }
 
     /// The events of a wait in words, without what may differ.
     fn comparable(&mut self, epoll: usize, events: Vec<Event>) -> String {
-        let is_shut = |slot: &Option<Slot>| matches!(slot, Some(Slot::Socket { shut: true, .. }));
         let mut words = Vec::new();
         for event in events {
             let index = (event.token() - 100) as usize;
@@ -581,8 +587,7 @@ impl Machine {
                 words.push(format!("{}:{:#x}", event.token(), event.bits()));
             }
         }
-        let slots = &self.slots;
-        if self.edges.iter().any(|edge| edge.0 == epoll && is_shut(&slots[edge.1])) {
+        if self.may_repeat(epoll) {
             self.counts.unordered += usize::from(words.len() > 1);
             words.sort();
         }

@@ -315,8 +315,9 @@ impl Live {
     }
 }
 
+/// In so few reads that it never gives way to other tasks, whatever a program sent.
 async fn read_all(mut stream: net::TcpStream) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 16]);
+    let (mut all, mut buffer) = (Vec::new(), [0; 1024]);
     loop {
         match stream.read(&mut buffer).await.expect("nothing but an end ends a stream") {
             0 => return all,
