@@ -53,7 +53,8 @@ impl Net {
         }
         let tcp = self.tcp(id);
         tcp.port_named = named;
-        tcp.address_named = !address.ip().is_unspecified();
+        // That one was named once is never forgotten (SOCK_BINDADDR_LOCK).
+        tcp.address_named |= !address.ip().is_unspecified();
         self.set_local(id, address);
         Ok(())
     }
