@@ -7,19 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// told of it by then.
 #[inline]
 pub(crate) fn contain(code: impl FnOnce()) {
-    let _ = completes(code);
-}
-
-/// The same; whether it ran to its end. Part of its caller's loop.
-#[inline(always)]
-pub(crate) fn completes(code: impl FnOnce()) -> bool {
     // Whatever the code left half done is its own: nothing of ours is lent to it.
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(()) => true,
-        Err(payload) => {
-            drop_payload(payload);
-            false
-        }
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
+        drop_payload(payload);
     }
 }
 

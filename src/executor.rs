@@ -7,6 +7,7 @@ use crate::task::{AtHome, Home, JoinHandle, Shared};
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// Polls in one batch, before the runtime looks at the kernel again.
 pub(crate) const BATCH_MAX: usize = 128;
@@ -89,6 +90,13 @@ impl Executor {
         if home.inbox().is_notified() {
             home.receive();
         }
+    }
+
+    /// Wakes a task by reference, if `waker` is that of one of this executor's: then no other code
+    /// is run. Else this does nothing, and returns false. In its turn.
+    #[inline(always)]
+    pub(crate) fn wake_own(&self, waker: &Waker) -> bool {
+        self.home.here().wake_own(waker)
     }
 
     /// Announces a wait: from now on a wake from elsewhere unparks. False if there is something to

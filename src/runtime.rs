@@ -244,7 +244,7 @@ impl Runtime {
         self.enter(|| {
             self.executor.run_batch();
             self.polls_left.set(BATCH_MAX);
-            self.reactor.look(Wait::No)
+            self.reactor.look(Wait::No, |waker| self.executor.wake_own(waker))
         })?;
         if self.executor.has_work() {
             return Ok(Turn::Ready);
@@ -293,7 +293,9 @@ impl Runtime {
     #[inline(always)]
     fn look(&self, buffer: &mut EventBuffer, wait: Wait) {
         self.executor.shared().note_look();
-        if let Err(error) = self.reactor.look_with(buffer, wait) {
+        if let Err(error) =
+            self.reactor.look_with(buffer, wait, |waker| self.executor.wake_own(waker))
+        {
             cannot_wait(&error);
         }
     }

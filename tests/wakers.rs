@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
+use std::io::Write;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
+use whirligig::io::AsyncRead;
+use whirligig::net::TcpStream;
 use whirligig::time::{sleep, timeout};
 use whirligig::{Runtime, Turn, spawn, yield_now};
 
@@ -190,6 +193,37 @@ fn a_wake_from_another_runtime_on_the_same_thread_arrives() {
         outer.await.unwrap();
         inner.await.unwrap();
     });
+}
+
+#[test]
+fn an_event_wakes_a_task_of_another_runtime_at_its_own() {
+    let (here, other) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let (waker, polls) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
+    let (noted, counted) = (Rc::clone(&waker), Rc::clone(&polls));
+    let task = other.spawn(poll_fn(move |cx| {
+        counted.set(counted.get() + 1);
+        noted.replace(Some(cx.waker().clone()));
+        Poll::<()>::Pending
+    }));
+    settle(&other);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut stream = TcpStream::from_std(listener.accept().unwrap().0).unwrap();
+    let reading = here.spawn(poll_fn(move |_| {
+        let waker = waker.borrow();
+        let mut cx = Context::from_waker(waker.as_ref().unwrap());
+        stream.poll_read(&mut cx, &mut [0; 8])
+    }));
+    settle(&here);
+    peer.write_all(b"x").unwrap();
+    // The first look may come before the byte.
+    while other.turn().unwrap() != Turn::Ready && polls.get() == 1 {
+        settle(&here);
+        assert_eq!(polls.get(), 1, "it is polled by its own runtime only");
+    }
+    settle(&other);
+    assert_eq!((polls.get(), here.task_count()), (2, 1));
+    drop((task, reading));
 }
 
 #[test]

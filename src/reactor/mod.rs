@@ -26,8 +26,8 @@ pub(crate) use queue::{Slack, TimerQueue};
 pub(crate) use source::Direction;
 pub(crate) use watched::{After, Watched};
 
-use crate::contain::{completes, contain};
-use crate::event::Readiness;
+use crate::contain::contain;
+use crate::event::{Event, Events, Readiness};
 use crate::slab::{Key, Slab};
 use crate::sys::{Descriptor, Epoll, EventBuffer, KernelHandle, Notifier};
 use source::Source;
@@ -39,7 +39,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
-use waiters::drop_waker;
+use waiters::{WakeOwn, drop_waker};
 
 /// Events that one look at the kernel brings at most.
 const EVENTS_MAX: usize = 1024;
@@ -141,8 +141,8 @@ impl Reactor {
     ///
     /// # Errors
     /// None that a caller can cause.
-    pub(crate) fn look(&self, wait: Wait) -> io::Result<()> {
-        self.with_buffer(|buffer| self.look_with(buffer, wait))
+    pub(crate) fn look(&self, wait: Wait, wake_own: impl WakeOwn) -> io::Result<()> {
+        self.with_buffer(|buffer| self.look_with(buffer, wait, wake_own))
     }
 
     /// Lends out what to look with, out of its place, so that nothing is borrowed meanwhile.
@@ -155,27 +155,31 @@ impl Reactor {
 
     /// As [`Reactor::look`], for whoever looks many times with one buffer: part of that one's loop.
     #[inline(always)]
-    pub(crate) fn look_with(&self, buffer: &mut EventBuffer, wait: Wait) -> io::Result<()> {
+    pub(crate) fn look_with(
+        &self,
+        buffer: &mut EventBuffer,
+        wait: Wait,
+        wake_own: impl WakeOwn,
+    ) -> io::Result<()> {
         if self.timers.is_in_use() {
-            return self.look_with_timers(buffer, wait);
+            return self.look_with_timers(buffer, wait, wake_own);
         }
         let timeout = match wait {
             Wait::No => Some(Duration::ZERO),
             Wait::UntilEvent => None,
         };
-        self.wait(buffer, timeout)
-    }
-
-    /// Waits for events, and wakes whom they concern.
-    #[inline(always)]
-    fn wait(&self, buffer: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         self.epoll.fill(buffer, timeout)?;
-        self.deliver(buffer);
+        self.deliver(buffer, wake_own);
         Ok(())
     }
 
     #[inline(never)]
-    fn look_with_timers(&self, buffer: &mut EventBuffer, wait: Wait) -> io::Result<()> {
+    fn look_with_timers(
+        &self,
+        buffer: &mut EventBuffer,
+        wait: Wait,
+        wake_own: impl WakeOwn,
+    ) -> io::Result<()> {
         self.timers.start(|| self.kernel.now());
         let timeout = match (wait, self.timers.next_wake()) {
             (Wait::No, _) => Some(Duration::ZERO),
@@ -184,7 +188,10 @@ impl Reactor {
                 Some(Duration::from_nanos(wake.saturating_sub(self.kernel.now())))
             }
         };
-        let waited = self.wait(buffer, timeout);
+        let waited = self.epoll.fill(buffer, timeout);
+        if waited.is_ok() {
+            self.deliver(buffer, wake_own);
+        }
         let for_timers = wait == Wait::UntilEvent && waited.is_ok() && buffer.is_empty();
         // With none that can fire there is nothing to read the clock for.
         let now = if self.timers.next_deadline().is_some() { self.kernel.now() } else { 0 };
@@ -193,19 +200,33 @@ impl Reactor {
     }
 
     /// Tells the sources what happened to them, and wakes those who wait for it.
-    #[inline(never)]
-    fn deliver(&self, buffer: &EventBuffer) {
+    #[inline(always)]
+    fn deliver(&self, buffer: &EventBuffer, wake_own: impl WakeOwn) {
         let mut events = buffer.events();
-        let mut deliver_all = || {
-            for event in events.by_ref() {
-                // None: the notifier, or a source that is closed since the kernel noted it.
-                if let Some(source) = self.source(Key::from_bits(event.token())) {
-                    source.deliver(event);
-                }
-            }
-        };
-        // A waker that panics keeps nobody else from being woken: the next round goes on.
-        while !completes(&mut deliver_all) {}
+        while let Some(event) = self.deliver_to_own(&mut events, wake_own) {
+            self.deliver_to_any(event);
+        }
+    }
+
+    /// Does so as long as nobody is concerned but whom `wake_own` wakes; the first event of another
+    /// kind is left to the caller.
+    #[inline(always)]
+    fn deliver_to_own(&self, events: &mut Events<'_>, wake_own: impl WakeOwn) -> Option<Event> {
+        let sources = self.sources.borrow();
+        events.find(|event| match sources.get(Key::from_bits(event.token())) {
+            Some(source) => !source.deliver_to_own(*event, wake_own),
+            None => true,
+        })
+    }
+
+    /// Does so for one event, whomever it concerns: with nothing borrowed.
+    #[inline(never)]
+    fn deliver_to_any(&self, event: Event) {
+        // None: the notifier, or a source that is closed since the kernel noted it.
+        if let Some(source) = self.source(Key::from_bits(event.token())) {
+            // A waker that panics keeps nobody else from being woken.
+            contain(|| source.deliver(event));
+        }
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! A source: what the reactor knows of one registered descriptor.
 
-use super::waiters::Waiters;
+use super::waiters::{Waiters, WakeOwn};
 use super::{Reactor, current};
 use crate::contain::contain;
 use crate::event::{EPOLLIN, Event, Interest, Readiness};
@@ -156,6 +156,17 @@ impl Source {
         }
     }
 
+    /// Has `waker` woken when the direction is ready, for whoever has it to itself, if that is who
+    /// waited last; then the direction is watched, too. Else this returns false.
+    #[inline]
+    pub(super) fn wait_again(&self, direction: Direction, waker: &Waker) -> bool {
+        let does = self.is_current() && self.waiters(direction).has_only(waker);
+        if does {
+            self.waits(direction).set(true);
+        }
+        does
+    }
+
     /// Has `waker` woken when the direction is ready, for whoever has it to itself.
     #[inline]
     pub(super) fn wait_alone(&self, direction: Direction, waker: &Waker) {
@@ -175,19 +186,20 @@ impl Source {
         self.waiters(direction).wake(self.waits(direction));
     }
 
-    /// Takes in what the kernel reported, and wakes those who wait for it.
-    #[inline]
-    pub(super) fn deliver(&self, event: Event) {
-        if event.bits() == EPOLLIN {
-            // What nearly all events say.
-            self.readiness.set(self.readiness.get().union(Readiness::READABLE));
-            return self.wake(Direction::Read);
+    /// Takes in what the kernel reported, and wakes those who wait for it, if that is what nearly
+    /// all events are: bytes, for nobody but whom `wake_own` wakes. Else this does nothing, and
+    /// returns false.
+    #[inline(always)]
+    pub(super) fn deliver_to_own(&self, event: Event, wake_own: impl WakeOwn) -> bool {
+        if event.bits() != EPOLLIN || !self.readers.wake_own(&self.reader_waits, wake_own) {
+            return false;
         }
-        self.deliver_any(event);
+        self.readiness.set(self.readiness.get().union(Readiness::READABLE));
+        true
     }
 
-    #[inline(never)]
-    fn deliver_any(&self, event: Event) {
+    /// Takes in what the kernel reported, and wakes those who wait for it.
+    pub(super) fn deliver(&self, event: Event) {
         let readiness = event.readiness();
         self.readiness.set(self.readiness.get().union(readiness));
         if readiness.contains(BOTH) {

@@ -39,6 +39,11 @@ impl Wake for Wakes {
     }
 }
 
+/// No waker here is that of a task.
+fn nobody(_: &Waker) -> bool {
+    false
+}
+
 fn reactor() -> (Arc<PassThrough>, Rc<Reactor>, Entered) {
     let kernel = PassThrough::new();
     let reactor = Reactor::new(kernel.handle()).unwrap();
@@ -87,7 +92,7 @@ fn look_at(kernel: &PassThrough, reactor: &Reactor, events: &[Event]) {
         let events = if call == Call::EpollWait { events.take()? } else { return None };
         Some(Fault::Rewrite(Box::new(move |reported| *reported = events)))
     });
-    reactor.look(Wait::No).unwrap();
+    reactor.look(Wait::No, nobody).unwrap();
 }
 
 #[test]
@@ -151,7 +156,7 @@ fn a_reader_that_was_woken_for_nothing_waits_on() {
     assert!(!poll_ready(&watched, Direction::Read, &waker), "the call said otherwise");
 
     peer.write_all(b"now").unwrap();
-    reactor.look(Wait::UntilEvent).unwrap();
+    reactor.look(Wait::UntilEvent, nobody).unwrap();
     assert_eq!(wakes.count(), 2);
     assert!(matches!(poll_read(&watched, &waker), Poll::Ready(Ok(3))));
 }
@@ -172,9 +177,9 @@ fn more_events_than_a_look_brings_come_with_the_next() {
         assert!(!poll_ready(source, Direction::Read, &waker));
     }
     theirs.write_all(b"to all").unwrap();
-    reactor.look(Wait::UntilEvent).unwrap();
+    reactor.look(Wait::UntilEvent, nobody).unwrap();
     assert_eq!(wakes.count(), EVENTS_MAX);
-    reactor.look(Wait::UntilEvent).unwrap();
+    reactor.look(Wait::UntilEvent, nobody).unwrap();
     assert_eq!(wakes.count(), EVENTS_MAX + 50);
 }
 
@@ -212,7 +217,7 @@ fn a_change_of_a_registration_that_fails_leaves_it_as_it_was() {
     kernel.set_rule(|_, _| None);
     assert!(poll_fill(&watched, Waker::noop()).is_pending());
     peer.write_all(b"!").unwrap();
-    reactor.look(Wait::UntilEvent).unwrap();
+    reactor.look(Wait::UntilEvent, nobody).unwrap();
     assert_eq!(read.count(), 1, "the reader waits as before");
 }
 
@@ -237,11 +242,11 @@ fn what_is_known_of_the_other_direction_outlives_a_change_of_the_registration() 
     let (watched, mut peer) = watched_pair();
     assert!(poll_read(&watched, Waker::noop()).is_pending());
     peer.write_all(b"!").unwrap();
-    reactor.look(Wait::No).unwrap();
+    reactor.look(Wait::No, nobody).unwrap();
     assert!(poll_ready(&watched, Direction::Read, Waker::noop()));
     assert!(!poll_ready(&watched, Direction::Write, Waker::noop()));
     assert!(poll_ready(&watched, Direction::Read, Waker::noop()));
-    reactor.look(Wait::No).unwrap();
+    reactor.look(Wait::No, nobody).unwrap();
     assert!(poll_ready(&watched, Direction::Write, Waker::noop()));
     assert_eq!(kernel.count(Call::EpollModify), 1);
 }
@@ -309,7 +314,7 @@ fn a_socket_that_is_registered_while_another_is_deregistered_keeps_its_waker() {
     drop(watched);
     let (other, mut peer) = place.take().unwrap();
     peer.write_all(b"!").unwrap();
-    reactor.look(Wait::UntilEvent).unwrap();
+    reactor.look(Wait::UntilEvent, nobody).unwrap();
     assert_eq!((wakes.count(), reactor.source_count()), (1, 1));
     drop(other);
 }
@@ -371,7 +376,7 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     Rc::clone(reactor.timers()).remove(Slack::Shared, key);
     assert_eq!(entries(), 1, "cancelled");
     reactor.timers().insert(0, waker());
-    reactor.look(Wait::No).unwrap();
+    reactor.look(Wait::No, nobody).unwrap();
     assert_eq!(entries(), 2, "fired: woken and dropped");
 
     let (watched, mut peer) = watched_pair();
@@ -400,7 +405,7 @@ fn a_waker_may_re_enter_the_reactor_wherever_it_is_woken_or_dropped() {
     assert_eq!(entries(), 1, "taken out of the list");
     assert!(poll_read(&watched, &waker()).is_pending());
     peer.write_all(b"!").unwrap();
-    reactor.look(Wait::UntilEvent).unwrap();
+    reactor.look(Wait::UntilEvent, nobody).unwrap();
     assert_eq!(entries(), 1, "woken by an event, and kept");
     assert!(matches!(poll_read(&watched, Waker::noop()), Poll::Ready(Ok(1))));
     assert!(poll_read(&watched, &waker()).is_pending());
@@ -452,7 +457,7 @@ fn timers_that_were_not_started_start_at_the_next_look_whichever_it_is() {
     assert!(reactor.next_deadline().is_some_and(|deadline| deadline > before));
     for (round, wait) in [Wait::UntilEvent, Wait::No].into_iter().enumerate() {
         set(0);
-        reactor.look(wait).unwrap();
+        reactor.look(wait, nobody).unwrap();
         assert_eq!((wakes.count(), reactor.timer_count()), (2 + round, 1));
     }
 }
@@ -481,11 +486,11 @@ fn a_timer_that_was_cancelled_before_it_started_is_used_for_the_next_or_goes_at_
     // A duration is that of the last who set it, and one that has started is no spare.
     Rc::clone(timers).remove(Slack::Shared, set(timer::NEVER));
     let key = set(0);
-    reactor.look(Wait::No).unwrap();
+    reactor.look(Wait::No, nobody).unwrap();
     assert_eq!((wakes.count(), counts()), (1, 0));
     assert!(!timers.renew(Slack::Shared, key, &waker));
     let key = set(timer::NEVER);
-    reactor.look(Wait::No).unwrap();
+    reactor.look(Wait::No, nobody).unwrap();
     Rc::clone(timers).remove(Slack::Shared, key);
     assert_eq!((counts(), Arc::strong_count(&wakes)), (0, 2));
     Rc::clone(timers).remove(Slack::Shared, set(1));
@@ -518,7 +523,7 @@ fn the_pace_counts_only_wakes_for_timers_and_none_is_kept_back_beyond_the_slack(
     };
     for _ in 0..20 {
         reactor.timers().insert(0, Waker::noop().clone());
-        reactor.look(Wait::No).unwrap();
+        reactor.look(Wait::No, nobody).unwrap();
     }
     assert_eq!(next_wake(), 0, "looks that were made anyway say nothing");
     for _ in 0..20 {

@@ -6,6 +6,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Weak;
 use std::task::Waker;
 
+/// A way to wake a waker of one's own, by reference: that runs nothing that could come back here.
+/// False, and nothing was done, if the waker is of another kind.
+pub(crate) trait WakeOwn: Fn(&Waker) -> bool + Copy {}
+impl<F: Fn(&Waker) -> bool + Copy> WakeOwn for F {}
+
 /// Who waits for one direction of a source.
 ///
 /// One place is for whoever has the direction to itself, as `&mut` proves; the list is for those
@@ -52,6 +57,26 @@ impl Waiters {
         }
     }
 
+    /// The same, if all who wait are woken by `wake_own`, or nobody waits. Else this does nothing,
+    /// and returns false.
+    #[inline(always)]
+    pub(super) fn wake_own(&self, only_waits: &Cell<bool>, wake_own: impl WakeOwn) -> bool {
+        if self.shared.get().is_some() {
+            return false;
+        }
+        if only_waits.get() {
+            let is_woken = match self.only.try_borrow().as_deref() {
+                Ok(Some(only)) => wake_own(only),
+                _ => false,
+            };
+            if !is_woken {
+                return false;
+            }
+            only_waits.set(false);
+        }
+        true
+    }
+
     #[inline]
     fn wake_only(&self) {
         if let Ok(only) = self.only.try_borrow() {
@@ -79,12 +104,17 @@ impl Waiters {
     /// Makes `waker` the one of whoever has the direction to itself.
     #[inline]
     pub(super) fn set_only(&self, waker: &Waker) {
-        let is_same = match self.only.try_borrow().as_deref() {
+        if !self.has_only(waker) {
+            self.replace_only(waker);
+        }
+    }
+
+    /// Whether it is that already.
+    #[inline]
+    pub(super) fn has_only(&self, waker: &Waker) -> bool {
+        match self.only.try_borrow().as_deref() {
             Ok(Some(only)) => only.will_wake(waker),
             _ => false,
-        };
-        if !is_same {
-            self.replace_only(waker);
         }
     }
 

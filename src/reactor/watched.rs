@@ -140,10 +140,7 @@ impl Watched {
         direction: Direction,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        self.poll_call_or(cx, direction, call, || match direction {
-            Direction::Read => self.wait_to_read(cx),
-            Direction::Write => self.wait_to_write(cx),
-        })
+        self.poll_call_or(cx, direction, call, || self.wait_alone(cx, direction))
     }
 
     /// The same for one of several who wait for the same direction. `number` is the waiter's name,
@@ -206,31 +203,19 @@ impl Watched {
         pending_or(wait())
     }
 
-    #[inline(never)]
-    fn wait_to_read(&self, cx: &Context<'_>) -> Option<io::Error> {
-        self.wait_alone(cx, Direction::Read)
-    }
-
-    #[inline(never)]
-    fn wait_to_write(&self, cx: &Context<'_>) -> Option<io::Error> {
-        self.wait_alone(cx, Direction::Write)
-    }
-
     /// Leaves the waker of whoever has the direction to itself; why that can't be done.
     #[inline]
     fn wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
         match self.source.get() {
-            Some(source) if source.is_watched(direction) => {
-                source.wait_alone(direction, cx.waker());
-                None
-            }
+            Some(source) if source.wait_again(direction, cx.waker()) => None,
             _ => self.watch_and_wait_alone(cx, direction),
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn watch_and_wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
-        match self.watch(direction) {
+        match self.source_for(direction) {
             Ok(source) => source.wait_alone(direction, cx.waker()),
             Err(error) => return Some(error),
         }

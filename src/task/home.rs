@@ -261,6 +261,12 @@ impl<'a> AtHome<'a> {
         Shared::is_current(header.home).then_some(AtHome { home: header.home, lives: PhantomData })
     }
 
+    /// Whether this is the home of a task.
+    #[inline]
+    pub(super) fn is_home_of(self, header: &Header) -> bool {
+        self.home == header.home
+    }
+
     #[inline]
     pub(super) fn local(self) -> &'a Local {
         // SAFETY: it lives for `'a`, and this is its thread.

@@ -7,7 +7,7 @@ use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use super::state::{OnRemoteWake, Remote};
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
@@ -102,6 +102,26 @@ fn send(task: Task) {
     let home = Shared::of(&task);
     // If it comes back its home is gone, and the task over.
     drop(home.inbox().push(Message::Woken(task)));
+}
+
+impl AtHome<'_> {
+    /// Wakes a task by reference, if `waker` is that of one of this home's: then no other code is
+    /// run. Else this does nothing, and returns false.
+    #[inline(always)]
+    pub(crate) fn wake_own(self, waker: &Waker) -> bool {
+        if !ptr::eq(waker.vtable(), &raw const WAKER) {
+            return false;
+        }
+        // SAFETY: a waker with that table was made here.
+        let header = unsafe { header_of(waker.data()) };
+        // SAFETY: the waker keeps its cell live.
+        if !self.is_home_of(unsafe { header.as_ref() }) {
+            return false;
+        }
+        // SAFETY: the waker keeps its cell live.
+        unsafe { self.wake(header) };
+        true
+    }
 }
 
 impl Task {
