@@ -13,6 +13,8 @@
 mod builder;
 mod handle;
 mod looks;
+#[cfg(feature = "sim")]
+pub(crate) mod stepped;
 #[cfg(test)]
 mod tests;
 
@@ -282,6 +284,12 @@ impl Runtime {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn awaited(&self, tell: impl FnMut(u64, u32)) -> Option<i32> {
         self.reactor.awaited(tell)
+    }
+
+    /// The number of its epoll instance on a kernel that is not Linux.
+    #[cfg(feature = "sim")]
+    pub(crate) fn hosted_number(&self) -> Option<i32> {
+        self.reactor.hosted_number()
     }
 
     /// What lives as long as one of its tasks, wakers and join handles does, or itself.

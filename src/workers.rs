@@ -1,25 +1,23 @@
 //! Several runtimes, each on a thread of its own.
 
+mod run;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use crate::contain::contain;
-use crate::reactor::current_kernel;
-use crate::runtime::{Builder, Handle, Runtime};
-use crate::sync::oneshot;
+use crate::runtime::{Builder, Handle};
 use crate::task::JoinHandle;
-use std::any::Any;
+use run::Run;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
-use watch::Watch;
+use watch::{Ended, Watch};
 
 /// Runtimes on threads of their own: the workers, which [`Builder::workers`] starts. Each has its
 /// reactor and its tasks, and shares nothing with the others.
@@ -32,6 +30,9 @@ use watch::Watch;
 /// Dropping them stops the workers, as [`shutdown`](Workers::shutdown) does, and waits until their
 /// threads have ended, however long that takes. A task of a worker that drops them waits for the
 /// others only: its own ends when that task next gives way.
+///
+/// In a simulated world (feature `sim`) they are no threads, but take turns in virtual time, on the
+/// host that starts them, and end without delay. One that panics outside of a task ends the run.
 ///
 /// ```
 /// let workers = whirligig::Runtime::builder().workers(2)?;
@@ -51,9 +52,7 @@ pub struct Workers {
 struct Worker {
     name: String,
     handle: Handle,
-    /// Its end ends the worker.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    run: Run,
 }
 
 /// What there is to tell of a worker.
@@ -98,14 +97,9 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidInput` for no workers. Out of threads, descriptors or memory; then none is left.
-    /// `Unsupported` in a simulated world, which has one thread.
     pub fn workers(&self, count: usize) -> io::Result<Workers> {
         let count = NonZeroUsize::new(count)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no workers"))?;
-        if !current_kernel().has_threads() {
-            let text = "workers are threads, and a simulated world has one";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-        }
         let mut started = Workers {
             // Room is made as they start: a count without sense ends where the system says so.
             workers: Vec::new(),
@@ -114,8 +108,8 @@ impl Builder {
         };
         for index in 0..count.get() {
             // On an error those that have started are dropped, and so ended.
-            let worker = start_one(index, self, &started.watch)?;
-            started.workers.push(worker);
+            let (handle, run) = run::start(index, self, &started.watch)?;
+            started.workers.push(Worker { name: name(index), handle, run });
         }
         Ok(started)
     }
@@ -165,7 +159,8 @@ impl Workers {
     /// Calls `report` with what there is to tell of workers from now on, on a thread of its own:
     /// that one panicked, and that one has not come back to its loop for `limit`, and when it has.
     ///
-    /// A worker that waits for events is not silent. What `report` panics with is lost.
+    /// A worker that waits for events is not silent. What `report` panics with is lost. In a
+    /// simulated world there is never anything to tell.
     ///
     /// # Errors
     /// Out of threads. `AlreadyExists` if somebody is told already.
@@ -175,6 +170,10 @@ impl Workers {
         report: impl FnMut(WorkerEvent) + Send + 'static,
     ) -> io::Result<()> {
         let named = self.workers.iter().map(|worker| (worker.name.clone(), worker.handle.clone()));
+        #[cfg(feature = "sim")]
+        if self.workers.iter().any(|worker| worker.run.is_stepped()) {
+            return self.watch.become_watched();
+        }
         self.watch.start(named.collect(), limit, report)
     }
 
@@ -187,15 +186,21 @@ impl Workers {
     /// and is not waited for.
     pub fn shutdown(mut self, deadline: Duration) -> Result<(), ShutdownError> {
         self.stop();
-        let own = self.workers.iter().position(Worker::is_here);
-        let ended = self.watch.wait_for_ends(own, deadline);
+        let own = self.workers.iter().position(|worker| worker.run.is_here());
+        let ends = self.watch.wait_for_ends(own, deadline);
         let mut error = ShutdownError::default();
-        for (worker, ended) in self.workers.iter_mut().zip(ended) {
-            let thread = worker.thread.take();
-            if !ended {
-                error.stragglers.push(worker.name.clone());
-            } else if thread.is_some_and(|thread| thread.join().is_err()) {
-                error.panicked.push(worker.name.clone());
+        for (worker, end) in self.workers.iter_mut().zip(ends) {
+            match end {
+                Some(ended) => {
+                    worker.run.join();
+                    if ended == Ended::Panicked {
+                        error.panicked.push(worker.name.clone());
+                    }
+                }
+                None => {
+                    worker.run.detach();
+                    error.stragglers.push(worker.name.clone());
+                }
             }
         }
         if error == ShutdownError::default() { Ok(()) } else { Err(error) }
@@ -203,72 +208,21 @@ impl Workers {
 
     fn stop(&mut self) {
         for worker in &mut self.workers {
-            drop(worker.stop.take());
+            worker.run.stop();
         }
     }
 }
 
-impl Worker {
-    /// Whether this is its thread.
-    fn is_here(&self) -> bool {
-        self.thread.as_ref().is_some_and(|own| own.thread().id() == thread::current().id())
-    }
-}
-
-/// Starts a worker and waits until it has its runtime.
-fn start_one(index: usize, builder: &Builder, watch: &Arc<Watch>) -> io::Result<Worker> {
-    let name = format!("worker-{index}");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (ready, is_ready) = mpsc::channel();
-    let (builder, own_watch) = (builder.clone(), Arc::clone(watch));
-    own_watch.expect_end();
-    let body = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| match builder.build() {
-            Ok(runtime) => {
-                // If nobody hears it `stopped` is over too.
-                let _ = ready.send(Ok(runtime.handle()));
-                run(&runtime, stopped);
-            }
-            Err(error) => drop(ready.send(Err(error))),
-        }));
-        own_watch.end(index, outcome.as_ref().err().map(|payload| message(&**payload)));
-        if let Err(payload) = outcome {
-            std::panic::resume_unwind(payload);
-        }
-    };
-    let thread = thread::Builder::new().name(name.clone()).spawn(body)?;
-    let told = is_ready.recv().map_err(|_| io::Error::other(format!("{name} panicked")));
-    match told.and_then(|ready| ready) {
-        Ok(handle) => Ok(Worker { name, handle, stop: Some(stop), thread: Some(thread) }),
-        Err(error) => {
-            // It ends by itself, and has said why.
-            let _ = thread.join();
-            Err(error)
-        }
-    }
-}
-
-/// Runs a worker's tasks until it is stopped.
-fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>) {
-    // The sender is never used, only dropped.
-    let _ = runtime.block_on(stopped);
-}
-
-/// What a panic says, if it is a string, as with `panic!`.
-fn message(payload: &(dyn Any + Send)) -> Option<String> {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
-    text.or_else(|| payload.downcast_ref::<String>().cloned())
+fn name(index: usize) -> String {
+    format!("worker-{index}")
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
         // One that drops its own workers can't wait for itself.
-        for worker in self.workers.iter_mut().filter(|worker| !worker.is_here()) {
-            if let Some(thread) = worker.thread.take() {
-                // A panic was told when it happened.
-                let _ = thread.join();
-            }
+        for worker in self.workers.iter_mut().filter(|worker| !worker.run.is_here()) {
+            worker.run.join();
         }
         contain(|| self.watch.stop());
     }

@@ -239,10 +239,3 @@ fn a_socket_can_connect_to_itself() {
     let mut buffer = [0; 16];
     assert_eq!(socket.recv(&mut buffer).unwrap(), 9);
 }
-
-#[test]
-fn a_world_has_no_workers_and_says_so() {
-    let world = World::seeded(1);
-    let started = world.run_until(async { whirligig::Runtime::builder().workers(2) });
-    assert_eq!(started.unwrap_err().kind(), std::io::ErrorKind::Unsupported);
-}

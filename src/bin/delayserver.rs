@@ -6,17 +6,16 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
+use whirligig::WorkerEvent;
 use whirligig::delay::{
     ArgumentError, Arguments, Flag, Log, RequestCount, ServiceOptions, listen, listen_shared,
-    serve, with_port,
+    serve, serve_shared, with_port,
 };
 use whirligig::future::{Either, race};
 use whirligig::http::ServerOptions;
-use whirligig::net::{DetachedListener, TcpListener};
+use whirligig::net::TcpListener;
 use whirligig::signal::{Signal, Signals};
-use whirligig::sync::mpsc;
 use whirligig::sys::raise_descriptor_limit;
-use whirligig::{Runtime, TaskSet};
 
 const HELP: &str = "\
 Answers HTTP requests after a delay.
@@ -114,12 +113,13 @@ fn run(
             text += &format!("listening on {}\n", listener.local_addr()?);
         }
         say(&text);
-        if listeners.len() > 1 {
-            return share(listeners, &options, quiet, stop).await;
-        }
-        let own = listeners.pop().unwrap_or_default();
         let stop = async || stop.recv().await.map(drop);
-        serve(own, options, log(quiet, &RequestCount::default()), stop).await
+        let count = RequestCount::default();
+        let log = move || log(quiet, &count);
+        match listeners.len() {
+            1 => serve(listeners.remove(0), options, log(), stop).await,
+            _ => serve_shared(listeners, &options, log, tell, stop).await,
+        }
     })??;
     Ok(())
 }
@@ -133,60 +133,14 @@ async fn listen_for(target: &str, workers: NonZeroUsize) -> io::Result<Vec<Vec<T
     }
 }
 
-/// Serves with a worker for each of the lists of listeners.
-async fn share(
-    listeners: Vec<Vec<TcpListener>>,
-    options: &ServiceOptions,
-    quiet: bool,
-    mut signals: Signals,
-) -> io::Result<()> {
-    let workers = Runtime::builder().workers(listeners.len())?;
-    workers.watch(SILENCE, |event| {
-        let _ = writeln!(io::stderr(), "{event}");
-    })?;
-    let count = RequestCount::default();
-    let mut stops = Vec::new();
-    let mut serving = TaskSet::new();
-    for (index, own) in listeners.into_iter().enumerate() {
-        let own: Vec<_> = own.into_iter().map(TcpListener::detach).collect();
-        let options = options.share(index, workers.count());
-        let (stop, mut stopped) = mpsc::channel(STOPS_MAX);
-        let count = count.clone();
-        let serve = move || async move {
-            let listeners = own.into_iter().map(DetachedListener::attach).collect();
-            // Without this side's sender there is nobody to serve for.
-            let stop = async || stopped.recv().await.ok_or(io::ErrorKind::BrokenPipe.into());
-            serve(listeners, options, log(quiet, &count), stop).await
-        };
-        stops.push(stop);
-        if let Some(worker) = workers.handle(index) {
-            serving.spawn(worker.spawn(serve));
-        }
-    }
-    loop {
-        match race(serving.next(), signals.recv()).await {
-            Either::First(None) => return Ok(()),
-            Either::First(Some(ended)) => ended???,
-            Either::Second(signal) => {
-                signal?;
-                // One that is full was told often enough, and one that is gone has ended.
-                for stop in &stops {
-                    let _ = stop.try_send(());
-                }
-            }
-        }
-    }
-}
-
-/// How long a worker may be busy with one thing before that is said.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// The first ends the service, the second the waiting for what is under way.
-const STOPS_MAX: usize = 2;
-
 fn log(quiet: bool, count: &RequestCount) -> Log {
     let requests = (!quiet).then(|| Box::new(io::stdout()) as Box<dyn io::Write + Send>);
     Log::new(requests, Box::new(io::stderr())).counting(count.clone())
+}
+
+/// Says what there is to tell of a worker.
+fn tell(event: WorkerEvent) {
+    let _ = writeln!(io::stderr(), "{event}");
 }
 
 /// Prints `text`. Whoever closed the output does not want it, and gets served all the same.

@@ -13,6 +13,7 @@ mod listen;
 mod log;
 mod plan;
 mod service;
+mod share;
 mod usage;
 
 pub use answer::Incoming;
@@ -23,4 +24,5 @@ pub use listen::{listen, listen_shared};
 pub use log::{Log, RequestCount};
 pub use plan::{Plan, plan};
 pub use service::{ServiceOptions, serve};
+pub use share::serve_shared;
 pub use usage::Usage;

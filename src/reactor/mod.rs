@@ -115,6 +115,12 @@ impl Reactor {
         self.epoll.hosted_number()
     }
 
+    /// The number of its epoll instance, if that is hosted.
+    #[cfg(feature = "sim")]
+    pub(crate) fn hosted_number(&self) -> Option<i32> {
+        self.epoll.hosted_number()
+    }
+
     /// How many timers are set.
     pub(crate) fn timer_count(&self) -> usize {
         self.timers.len()

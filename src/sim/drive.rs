@@ -12,7 +12,8 @@ use super::kernel::{Host, Net};
 use super::machine::{Machine, Start};
 use super::random::Random;
 use super::trace::What;
-use crate::runtime::{self, Runtime};
+use super::workers::Workers;
+use crate::runtime::{self, Runtime, stepped};
 use crate::task::Shared;
 use crate::task::journal::{self, Doings};
 use std::cell::{Cell, RefCell};
@@ -58,8 +59,18 @@ pub(super) struct Inner {
     rests: Cell<u64>,
     /// What a host waits for; kept for its room.
     awaited: Cell<Vec<(u64, u32)>>,
-    /// The hosts of a round; kept for its room.
-    due: Cell<Vec<usize>>,
+    /// Who has a turn in a round; kept for its room.
+    due: Cell<Vec<Who>>,
+    pub(super) workers: Workers,
+}
+
+/// Who takes turns.
+#[derive(Clone, Copy)]
+enum Who {
+    /// A host's own runtime.
+    Host(usize),
+    /// A worker of a host, by its number.
+    Worker(u64),
 }
 
 pub(super) fn nanoseconds(time: Duration) -> u64 {
@@ -97,7 +108,7 @@ fn driver(net: &Arc<Mutex<Net>>) -> Option<Rc<Inner>> {
 pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
     let Some(inner) = driver(net) else { return };
     inner.note_doings(host);
-    if host == MAIN {
+    if inner.is_main_waiting(host) {
         inner.round();
     }
 }
@@ -105,7 +116,7 @@ pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
 /// Called by a wait of `host` that found nothing: lets time go on, up to `deadline`. False if that
 /// has come.
 pub(super) fn wait_for(net: &Arc<Mutex<Net>>, host: usize, deadline: Option<u64>) -> bool {
-    match driver(net).filter(|_| host == MAIN) {
+    match driver(net).filter(|inner| inner.is_main_waiting(host)) {
         Some(inner) => inner.drive(deadline),
         None => wait_alone(net, deadline),
     }
@@ -133,7 +144,7 @@ impl Inner {
         let mut net = Net::new(seed);
         net.call_time = 1_000;
         let order = RefCell::new(net.random.fork());
-        Rc::new(Inner {
+        let inner = Rc::new(Inner {
             seed,
             net: Arc::new(Mutex::new(net)),
             lent,
@@ -149,7 +160,16 @@ impl Inner {
             rests: Cell::new(0),
             awaited: Cell::default(),
             due: Cell::default(),
-        })
+            workers: Workers::default(),
+        });
+        let as_stepper: std::rc::Weak<Inner> = Rc::downgrade(&inner);
+        inner.net().stepper = stepped::register(as_stepper);
+        inner
+    }
+
+    /// Whether it is the runtime of `run_until` that waits, and no worker of that host.
+    fn is_main_waiting(&self, host: usize) -> bool {
+        host == MAIN && self.running.get().is_none()
     }
 
     pub(super) fn net(&self) -> MutexGuard<'_, Net> {
@@ -186,8 +206,15 @@ impl Inner {
 
     pub(super) fn crash(&self, host: usize) {
         self.net().crash(host);
+        self.take_down(host);
+    }
+
+    /// Ends what runs on a host.
+    pub(super) fn take_down(&self, host: usize) {
         let down = self.machines.borrow_mut()[host].take_down();
         drop(down);
+        // Those that the drops have not ended.
+        self.take_down_workers(host);
     }
 
     /// Gives every host that has something to do its turn, then has time go on to the next thing
@@ -235,10 +262,7 @@ impl Inner {
             // Who sleeps through a wake sleeps on.
             return;
         }
-        let (main, machines) = (self.main.borrow(), self.machines.borrow());
-        let runtimes = machines.iter().map(|machine| machine.runtime.as_ref());
-        for (host, runtime) in std::iter::once(main.as_ref()).chain(runtimes.skip(1)).enumerate() {
-            let Some(runtime) = runtime else { continue };
+        for (host, runtime) in self.runtimes() {
             let name = || net.hosts[host].name.clone();
             assert!(!runtime.has_work(), "{:?} sleeps, with tasks to be polled", name());
             let mut awaited = self.awaited.take();
@@ -253,6 +277,15 @@ impl Inner {
         }
     }
 
+    /// All runtimes, with their hosts.
+    pub(super) fn runtimes(&self) -> Vec<(usize, Rc<Runtime>)> {
+        let (main, machines) = (self.main.borrow(), self.machines.borrow());
+        let own = machines.iter().map(|machine| machine.runtime.as_ref()).skip(1);
+        let own = std::iter::once(main.as_ref()).chain(own).enumerate();
+        let own = own.filter_map(|(host, runtime)| Some((host, Rc::clone(runtime?))));
+        own.chain(self.workers.runtimes()).collect()
+    }
+
     /// Takes what was woken and polled into the trace, before `host` looks at its events.
     fn note_doings(&self, host: usize) {
         let doings = self.journal.take();
@@ -261,29 +294,31 @@ impl Inner {
         }
     }
 
-    /// When the first host wants its next turn, in the world's time.
+    /// When the first runtime wants its next turn, in the world's time.
     fn next_turn_at(&self, net: &Net) -> Option<u64> {
         let machines = self.machines.borrow();
-        let at = |(host, machine): (usize, &Machine)| {
-            machine.until.map(|until| net.world_time(host, until))
-        };
-        machines.iter().enumerate().filter_map(at).min()
+        let at = |(host, machine): (usize, &Machine)| machine.pace.next_turn_at(net, host);
+        let hosts = machines.iter().enumerate().filter_map(at);
+        hosts.chain(self.workers.next_turn_at(net)).min()
     }
 
-    /// One turn for each host that has something to do, and the blocking work that is due; whether
-    /// there was any.
+    /// One turn for each runtime that has something to do, and the blocking work that is due;
+    /// whether there was any.
     fn round(&self) -> bool {
         let mut busy = self.work();
         // Taken out, not borrowed: whatever runs in a turn may run a world of its own.
-        let mut hosts = self.due.take();
-        self.find_due(&mut hosts);
-        let first = if hosts.len() > 1 { self.order.borrow_mut().index(hosts.len()) } else { 0 };
-        for &host in hosts[first..].iter().chain(&hosts[..first]) {
-            self.turn(host);
+        let mut due = self.due.take();
+        self.find_due(&mut due);
+        let first = if due.len() > 1 { self.order.borrow_mut().index(due.len()) } else { 0 };
+        for who in due[first..].iter().chain(&due[..first]) {
+            match *who {
+                Who::Host(host) => self.turn(host),
+                Who::Worker(number) => self.worker_turn(number),
+            }
             busy = true;
         }
-        hosts.clear();
-        self.due.set(hosts);
+        due.clear();
+        self.due.set(due);
         if busy {
             self.rounds.set(self.rounds.get() + 1);
             assert!(self.rounds.get() < ROUNDS_MAX, "the hosts do not come to rest: they spin");
@@ -291,15 +326,16 @@ impl Inner {
         busy
     }
 
-    /// The hosts that have something to do.
-    fn find_due(&self, hosts: &mut Vec<usize>) {
-        let (machines, net) = (self.machines.borrow(), self.net());
+    /// Who has something to do.
+    fn find_due(&self, who: &mut Vec<Who>) {
+        let (machines, mut net) = (self.machines.borrow(), self.net());
         for (host, machine) in machines.iter().enumerate() {
-            let due = machine.until.is_some_and(|at| net.world_time(host, at) <= net.now);
-            if machine.runtime.is_some() && (machine.ready || due || net.hosts[host].roused) {
-                hosts.push(host);
+            let due = machine.pace.is_due(&net, host) || net.hosts[host].roused;
+            if machine.runtime.is_some() && due {
+                who.push(Who::Host(host));
             }
         }
+        self.workers.find_due(&mut net, |number| who.push(Who::Worker(number)));
     }
 
     fn work(&self) -> bool {
@@ -325,25 +361,38 @@ impl Inner {
         let turn = runtime.turn();
         self.running.set(None);
         let turn = turn.unwrap_or_else(|error| panic!("a turn of host {host} failed: {error}"));
-        let (sources, timers) = runtime.source_and_timer_counts();
-        let tasks = runtime.task_count();
+        self.note_turn(host, What::Turn, &runtime);
         drop(runtime);
         let outcome = {
             let mut machines = self.machines.borrow_mut();
-            machines[host].note(turn);
+            machines[host].pace.note(turn);
             machines[host].outcome()
         };
-        let mut net = self.net();
-        net.record(host, What::Turn, tasks as i64, sources as u64, timers as i64);
         if let Some(Err(error)) = outcome {
-            let name = net.hosts[host].name.clone();
-            drop(net);
+            let name = self.net().hosts[host].name.clone();
             panic!("host {name:?} failed: {error}");
         }
-        drop(net);
+        self.crash_doomed();
+    }
+
+    /// A runtime's turn has ended.
+    pub(super) fn note_turn(&self, host: usize, what: What, runtime: &Runtime) {
+        let (sources, timers) = runtime.source_and_timer_counts();
+        let tasks = runtime.task_count();
+        self.net().record(host, what, tasks as i64, sources as u64, timers as i64);
+    }
+
+    /// Crashes the hosts that were to crash after the turn.
+    pub(super) fn crash_doomed(&self) {
         let doomed = std::mem::take(&mut *self.doomed.borrow_mut());
         for host in doomed {
             self.crash(host);
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        stepped::forget(self.net().stepper);
     }
 }

@@ -23,10 +23,44 @@ pub(super) struct Machine {
     task: Option<JoinHandle<io::Result<()>>>,
     /// Its future is gone: done, or in a panic. Asking the task each turn would wake the host.
     over: Rc<Cell<bool>>,
+    pub(super) pace: Pace,
+}
+
+/// When a runtime is to have its next turn, as its last one says.
+pub(super) struct Pace {
     /// There is more to do at once.
-    pub(super) ready: bool,
-    /// When it wants its next turn, in the host's time.
-    pub(super) until: Option<u64>,
+    ready: bool,
+    /// In the host's time.
+    until: Option<u64>,
+}
+
+impl Pace {
+    /// That of a runtime that was just made.
+    pub(super) fn new() -> Pace {
+        Pace { ready: true, until: None }
+    }
+
+    fn of_none() -> Pace {
+        Pace { ready: false, until: None }
+    }
+
+    pub(super) fn note(&mut self, turn: Turn) {
+        self.ready = turn == Turn::Ready;
+        self.until = match turn {
+            Turn::Idle { until } => until.map(crate::time::Instant::as_nanos),
+            Turn::Ready | Turn::Done => None,
+        };
+    }
+
+    /// Whether the time has come; an event may want it earlier.
+    pub(super) fn is_due(&self, net: &Net, host: usize) -> bool {
+        self.ready || self.next_turn_at(net, host).is_some_and(|at| at <= net.now)
+    }
+
+    /// In the world's time.
+    pub(super) fn next_turn_at(&self, net: &Net, host: usize) -> Option<u64> {
+        self.until.map(|until| net.world_time(host, until))
+    }
 }
 
 /// What was running on a machine.
@@ -47,7 +81,7 @@ impl Drop for Over {
 impl Machine {
     pub(super) fn new(start: Start) -> Machine {
         let over = Rc::new(Cell::new(false));
-        Machine { start, runtime: None, task: None, over, ready: false, until: None }
+        Machine { start, runtime: None, task: None, over, pace: Pace::of_none() }
     }
 
     /// Gives up what starts it, and what that holds: whoever starts it after this is told so.
@@ -75,23 +109,14 @@ impl Machine {
             start().await
         }));
         self.runtime = Some(Rc::new(runtime));
-        (self.ready, self.until) = (true, None);
+        self.pace = Pace::new();
         Ok(())
     }
 
     /// Takes what is left of it out, to be dropped with nothing borrowed.
     pub(super) fn take_down(&mut self) -> Down {
-        (self.ready, self.until) = (false, None);
+        self.pace = Pace::of_none();
         Down { _runtime: self.runtime.take(), _task: self.task.take() }
-    }
-
-    /// Notes what a turn came to.
-    pub(super) fn note(&mut self, turn: Turn) {
-        self.ready = turn == Turn::Ready;
-        self.until = match turn {
-            Turn::Idle { until } => until.map(crate::time::Instant::as_nanos),
-            Turn::Ready | Turn::Done => None,
-        };
     }
 
     /// What its future came to, once it is over.

@@ -44,6 +44,7 @@
 //! | names | each host has its own name; `localhost` is 127.0.0.1 |
 //! | [`blocking`](crate::blocking) | runs on the world's thread, at a time that chance decides |
 //! | [`signal`](crate::signal) | sent by [`World::signal`] |
+//! | [`Workers`](crate::Workers) | take turns on their host, in an order that chance decides |
 //!
 //! A socket's [`AsFd`](std::os::fd::AsFd) lends a descriptor of `/dev/null`, and turning it into a
 //! type of the standard library fails with `Unsupported`. Other threads are not simulated: one that
@@ -61,6 +62,7 @@ mod seeds;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod workers;
 mod world;
 
 pub use fault::{Fault, Faults};

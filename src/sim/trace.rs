@@ -38,6 +38,8 @@ pub(super) enum What {
     Tasks,
     /// A turn of a host's runtime ends: number of tasks, sources and timers.
     Turn,
+    /// The same of a worker's runtime.
+    WorkerTurn,
     /// A fault was injected: the result is which.
     Fault,
     /// A host starts, crashes, or is cut off.
@@ -45,7 +47,7 @@ pub(super) enum What {
 }
 
 /// Every kind.
-pub(super) const KINDS: [What; 27] = [
+pub(super) const KINDS: [What; 28] = [
     What::Epoll,
     What::Eventfd,
     What::Socket,
@@ -71,6 +73,7 @@ pub(super) const KINDS: [What; 27] = [
     What::Work,
     What::Tasks,
     What::Turn,
+    What::WorkerTurn,
     What::Fault,
     What::World,
 ];

@@ -201,8 +201,7 @@ impl World {
         let host = self.inner.find(name);
         let heard = self.inner.net().signal(host, signal);
         if !heard && host != MAIN {
-            let down = self.inner.machines.borrow_mut()[host].take_down();
-            drop(down);
+            self.inner.take_down(host);
         }
     }
 
@@ -223,13 +222,17 @@ impl World {
     #[must_use]
     pub fn counts(&self, name: &str) -> Option<Counts> {
         let host = self.inner.find(name);
-        let runtime = match host {
-            MAIN => self.inner.main.borrow().clone()?,
-            _ => self.inner.machines.borrow()[host].runtime.clone()?,
-        };
-        let (sources, timers) = runtime.source_and_timer_counts();
-        let descriptors = self.inner.net().hosts[host].descriptor_count();
-        Some(Counts { tasks: runtime.task_count(), sources, timers, descriptors })
+        let mut counts = None;
+        for (_, runtime) in self.inner.runtimes().iter().filter(|(other, _)| *other == host) {
+            let counts =
+                counts.get_or_insert(Counts { tasks: 0, sources: 0, timers: 0, descriptors: 0 });
+            let (sources, timers) = runtime.source_and_timer_counts();
+            counts.tasks += runtime.task_count();
+            counts.sources += sources;
+            counts.timers += timers;
+            counts.descriptors = self.inner.net().hosts[host].descriptor_count();
+        }
+        counts
     }
 
     /// Whether a host's runtime has its turn, as it has wherever its tasks are polled and dropped.
@@ -325,8 +328,7 @@ impl World {
         self.inner.net().links.heal_all();
         self.inner.net().release_held();
         for host in 0..count {
-            let down = self.inner.machines.borrow_mut()[host].take_down();
-            drop(down);
+            self.inner.take_down(host);
             // It may hold the world, which holds it.
             let start = self.inner.machines.borrow_mut()[host].forget_start();
             drop(start);
@@ -362,7 +364,7 @@ impl std::fmt::Debug for World {
     }
 }
 
-/// What a host has.
+/// What a host has, its workers included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Tasks that are not over.
@@ -371,6 +373,6 @@ pub struct Counts {
     pub sources: usize,
     /// Timers that are set.
     pub timers: usize,
-    /// Descriptors that are open; a runtime of its own takes two.
+    /// Descriptors that are open; each runtime takes two.
     pub descriptors: usize,
 }

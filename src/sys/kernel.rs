@@ -136,9 +136,10 @@ macro_rules! calls {
             fn start(&self, work: Work) -> Result<(), Work> {
                 Err(work)
             }
-            /// Whether programs on this kernel may start threads that have runtimes of their own.
-            fn has_threads(&self) -> bool {
-                true
+            /// Who has runtimes take turns here in place of threads of their own, by its number;
+            /// None where they have threads.
+            fn stepper(&self) -> Option<u64> {
+                None
             }
             /// [`signal::watch`].
             fn watch_signal(&self, signal: Signal) -> io::Result<()> {
@@ -376,17 +377,10 @@ impl KernelHandle {
         Err(work)
     }
 
-    /// Whether threads may be started that have runtimes of their own.
-    #[cfg_attr(
-        not(any(test, feature = "fault")),
-        expect(clippy::unused_self, reason = "only a hosted kernel may have none")
-    )]
-    pub(crate) fn has_threads(&self) -> bool {
-        #[cfg(any(test, feature = "fault"))]
-        if let Some(hosted) = &self.hosted {
-            return hosted.has_threads();
-        }
-        true
+    /// Who has runtimes take turns here in place of threads of their own.
+    #[cfg(feature = "sim")]
+    pub(crate) fn stepper(&self) -> Option<u64> {
+        self.hosted.as_ref()?.stepper()
     }
 
     /// [`signal::watch`].

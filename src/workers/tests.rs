@@ -1,8 +1,10 @@
 //! Workers whose kernel fails them.
 
 use super::*;
+use crate::Runtime;
 use crate::sys::fault::{Call, Fault, PassThrough};
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
 
 const PLENTY: Duration = Duration::from_secs(60);
 

@@ -21,6 +21,16 @@ struct State {
     stopped: bool,
 }
 
+/// How a worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Well,
+    Panicked,
+}
+
+/// Of each worker how it has ended, once it has.
+pub(super) type Ends = Vec<Option<Ended>>;
+
 /// Whether a worker has ended.
 #[derive(Clone)]
 enum End {
@@ -55,20 +65,34 @@ impl Watch {
         self.changed.notify_all();
     }
 
-    /// Waits until all workers have ended, but for `except`, or the time is over; which have.
-    pub(super) fn wait_for_ends(&self, except: Option<usize>, time: Duration) -> Vec<bool> {
+    /// Waits until all workers have ended, but for `except`, or the time is over; how each has.
+    pub(super) fn wait_for_ends(&self, except: Option<usize>, time: Duration) -> Ends {
         let goes_on = |state: &mut State| {
             let mut ends = state.ends.iter().enumerate();
             ends.any(|(index, end)| Some(index) != except && matches!(end, End::NotYet))
         };
         let waited = self.changed.wait_timeout_while(self.lock(), time, goes_on);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.ends.iter().map(|end| !matches!(end, End::NotYet)).collect()
+        let how = |end: &End| match end {
+            End::NotYet => None,
+            End::Ended => Some(Ended::Well),
+            End::Panicked(_) => Some(Ended::Panicked),
+        };
+        state.ends.iter().map(how).collect()
     }
 
     pub(super) fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
+    }
+
+    /// For all of its time; an error if it is already.
+    pub(super) fn become_watched(&self) -> io::Result<()> {
+        if std::mem::replace(&mut self.lock().watched, true) {
+            let text = "workers are watched already";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        Ok(())
     }
 
     pub(super) fn start(
@@ -77,12 +101,7 @@ impl Watch {
         limit: Duration,
         mut report: impl FnMut(WorkerEvent) + Send + 'static,
     ) -> io::Result<()> {
-        if std::mem::replace(&mut self.lock().watched, true) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "workers are watched already",
-            ));
-        }
+        self.become_watched()?;
         let watch = Arc::clone(self);
         let body = move || {
             let mut pulses: Vec<Pulse> = workers.into_iter().map(Pulse::new).collect();

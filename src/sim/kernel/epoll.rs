@@ -39,6 +39,11 @@ struct Watch {
 pub(in crate::sim) struct Epoll {
     watches: BTreeMap<Id, Watch>,
     ready: VecDeque<Id>,
+    /// It is that of a worker, which takes turns of its own: what becomes ready here rouses that
+    /// worker, and not its host's first runtime.
+    of_worker: bool,
+    /// Something became ready since it was last looked at. Only kept for a worker's.
+    roused: bool,
 }
 
 impl Epoll {
@@ -99,7 +104,6 @@ impl Net {
         let stack = self.has(Planted::TheLastReadyIsReportedFirst);
         for index in 0..self.entry(id).watchers.len() {
             let watcher = self.entry(id).watchers[index];
-            let host = self.entry(watcher).host;
             let Ok(epoll) = self.epoll(watcher) else { continue };
             let Some(watch) = epoll.watches.get(&id).copied() else { continue };
             let disabled = watch.bits & !PRIVATE == 0;
@@ -109,9 +113,46 @@ impl Net {
                 if stack {
                     epoll.ready.rotate_right(1);
                 }
-                self.hosts[host].roused = true;
+                self.rouse(watcher);
             }
         }
+    }
+
+    /// Whoever looks at an epoll instance is to have a turn.
+    fn rouse(&mut self, id: Id) {
+        let host = self.entry(id).host;
+        match self.epoll(id) {
+            Ok(epoll) if epoll.of_worker => {
+                let first = !std::mem::replace(&mut epoll.roused, true);
+                self.workers_roused += usize::from(first);
+            }
+            _ => self.hosts[host].roused = true,
+        }
+    }
+
+    /// An epoll instance is about to be looked at, or to go.
+    pub(super) fn note_look(&mut self, id: Id) {
+        let host = self.entry(id).host;
+        match self.epoll(id) {
+            Ok(epoll) if epoll.of_worker => {
+                let was = std::mem::replace(&mut epoll.roused, false);
+                self.workers_roused -= usize::from(was);
+            }
+            Ok(_) => self.hosts[host].roused = false,
+            Err(_) => {}
+        }
+    }
+
+    /// Makes an epoll instance that of a worker, and says which it is.
+    pub(in crate::sim) fn give_to_worker(&mut self, host: usize, number: i32) -> Sys<Id> {
+        let id = self.object(host, number)?;
+        self.epoll(id)?.of_worker = true;
+        Ok(id)
+    }
+
+    /// Whether something of a worker's epoll instance became ready since it looked.
+    pub(in crate::sim) fn is_worker_roused(&mut self, id: Id) -> bool {
+        self.epoll(id).is_ok_and(|epoll| epoll.roused)
     }
 
     /// Ends all watches of an object that is closed.
@@ -136,7 +177,6 @@ impl Net {
         if id == target {
             return Err(EINVAL);
         }
-        let host = self.entry(id).host;
         let epoll = self.epoll(id)?;
         let found = epoll.watches.contains_key(&target);
         let (bits, token) = match change {
@@ -158,7 +198,7 @@ impl Net {
         let silent = found && self.has(Planted::AChangedWatchReportsNothing);
         if self.poll_bits(target) & bits != 0 && !silent {
             self.epoll(id)?.link(target);
-            self.hosts[host].roused = true;
+            self.rouse(id);
         }
         Ok(())
     }
@@ -214,8 +254,9 @@ impl Net {
         for target in again {
             epoll.link(target);
         }
-        let left = !epoll.ready.is_empty();
-        self.hosts[host].roused |= left && room > 0;
+        if !epoll.ready.is_empty() && room > 0 {
+            self.rouse(id);
+        }
         if events.len() < room && self.fault(Fault::SpuriousEvent, host) {
             self.add_spurious(id, &mut events)?;
         }

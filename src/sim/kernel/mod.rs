@@ -23,7 +23,7 @@ mod urgent;
 
 pub(super) use epoll::EVENTS;
 pub(super) use host::Host;
-pub(super) use net::{Net, Packet, Sys};
+pub(super) use net::{Id, Net, Packet, Sys};
 
 use crate::sim::fault::Fault;
 use crate::sim::trace::What;
@@ -33,7 +33,7 @@ use errno::{
     EADDRINUSE, EADDRNOTAVAIL, EBADF, EINTR, EINVAL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
     ENOSPC,
 };
-use net::{Id, Object};
+use net::Object;
 use outcome::Outcome;
 use std::cell::Cell;
 use std::io;

@@ -163,6 +163,10 @@ pub(in crate::sim) struct Net {
     pub(in crate::sim) trace: Trace,
     /// Blocking work that is due; it is run by the world, with nothing locked.
     pub(in crate::sim) work: VecDeque<(usize, u64, Work)>,
+    /// How many workers are roused: `Host::roused` is not about them.
+    pub(super) workers_roused: usize,
+    /// Who has workers take their turns.
+    pub(in crate::sim) stepper: u64,
 }
 
 impl Net {
@@ -190,6 +194,8 @@ impl Net {
             planted: None,
             trace: Trace::default(),
             work: VecDeque::new(),
+            workers_roused: 0,
+            stepper: 0,
         }
     }
 
@@ -216,7 +222,8 @@ impl Net {
 
     /// Whether something happened that a host is to look at.
     pub(in crate::sim) fn concerns_a_host(&self) -> bool {
-        !self.work.is_empty() || self.hosts.iter().any(|host| host.roused)
+        let any_host = || self.hosts.iter().any(|host| host.roused);
+        !self.work.is_empty() || self.workers_roused > 0 || any_host()
     }
 
     /// Goes on to the time `to`, and does what was due until then.
@@ -418,6 +425,9 @@ impl Net {
 
     /// Forgets an object, and who watched it forgets it too.
     pub(super) fn remove(&mut self, id: Id) {
+        if matches!(self.entry(id).object, Object::Epoll(_)) {
+            self.note_look(id);
+        }
         self.unwatch(id);
         if let Some(entry) = self.objects[id].take() {
             let host = &mut self.hosts[entry.host];

@@ -76,8 +76,8 @@ impl Kernel for SimKernel {
         super::BOOTED + net.now + net.hosts[self.host].ahead
     }
 
-    fn has_threads(&self) -> bool {
-        false
+    fn stepper(&self) -> Option<u64> {
+        Some(self.net().stepper)
     }
 
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -274,8 +274,8 @@ impl Kernel for SimKernel {
                 if net.fault(Fault::ClockJump, host) {
                     net.hosts[host].ahead += net.random.below(10_000_000_000);
                 }
-                net.hosts[host].roused = false;
                 let id = net.object(host, number)?;
+                net.note_look(id);
                 let events = net.epoll_collect(id, room)?;
                 tokens = events.iter().fold(tokens, |sum: u64, event| {
                     sum.rotate_left(7) ^ event.token() ^ u64::from(event.bits()) << 32

@@ -1,0 +1,152 @@
+//! What runs a worker: a thread of its own; in a simulated world, that world.
+
+use super::watch::Watch;
+#[cfg(feature = "sim")]
+use crate::reactor::current_kernel;
+#[cfg(feature = "sim")]
+use crate::runtime::stepped::{self, Stepped};
+use crate::runtime::{Builder, Handle, Runtime};
+use crate::sync::oneshot;
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+pub(super) enum Run {
+    Thread {
+        /// Its end ends the worker.
+        stop: Option<oneshot::Sender<()>>,
+        thread: Option<thread::JoinHandle<()>>,
+    },
+    #[cfg(feature = "sim")]
+    Stepped(Stepped),
+}
+
+impl Run {
+    /// Whether it is no thread.
+    #[cfg(feature = "sim")]
+    pub(super) fn is_stepped(&self) -> bool {
+        matches!(self, Run::Stepped(_))
+    }
+
+    /// Whether this is its thread, or its turn.
+    pub(super) fn is_here(&self) -> bool {
+        match self {
+            Run::Thread { thread, .. } => {
+                thread.as_ref().is_some_and(|own| own.thread().id() == thread::current().id())
+            }
+            #[cfg(feature = "sim")]
+            Run::Stepped(stepped) => stepped.is_here(),
+        }
+    }
+
+    /// Has it end when it next comes back to its loop.
+    pub(super) fn stop(&mut self) {
+        match self {
+            Run::Thread { stop, .. } => drop(stop.take()),
+            #[cfg(feature = "sim")]
+            Run::Stepped(stepped) => stepped.end(),
+        }
+    }
+
+    /// Waits until it has ended.
+    pub(super) fn join(&mut self) {
+        match self {
+            Run::Thread { thread, .. } => {
+                if let Some(thread) = thread.take() {
+                    // A panic was told when it happened.
+                    let _ = thread.join();
+                }
+            }
+            #[cfg(feature = "sim")]
+            Run::Stepped(_) => {}
+        }
+    }
+
+    /// Leaves it to its end.
+    pub(super) fn detach(&mut self) {
+        match self {
+            Run::Thread { thread, .. } => drop(thread.take()),
+            #[cfg(feature = "sim")]
+            Run::Stepped(_) => {}
+        }
+    }
+}
+
+/// Starts a worker, which has its runtime then.
+pub(super) fn start(
+    index: usize,
+    builder: &Builder,
+    watch: &Arc<Watch>,
+) -> io::Result<(Handle, Run)> {
+    #[cfg(feature = "sim")]
+    if let Some(stepper) = current_kernel().stepper() {
+        return start_stepped(index, builder, watch, stepper);
+    }
+    start_thread(index, builder, watch)
+}
+
+/// Makes its runtime, and gives it to who has it take turns.
+#[cfg(feature = "sim")]
+fn start_stepped(
+    index: usize,
+    builder: &Builder,
+    watch: &Arc<Watch>,
+    stepper: u64,
+) -> io::Result<(Handle, Run)> {
+    let runtime = builder.clone().kernel(current_kernel()).build()?;
+    let handle = runtime.handle();
+    watch.expect_end();
+    let own_watch = Arc::clone(watch);
+    let ended = Box::new(move || own_watch.end(index, None));
+    match stepped::start(stepper, runtime, ended) {
+        Some(stepped) => Ok((handle, Run::Stepped(stepped))),
+        None => Err(io::Error::other("a world's workers are started on its own thread")),
+    }
+}
+
+/// Starts its thread, and waits until that has the runtime.
+fn start_thread(index: usize, builder: &Builder, watch: &Arc<Watch>) -> io::Result<(Handle, Run)> {
+    let name = super::name(index);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (ready, is_ready) = mpsc::channel();
+    let (builder, own_watch) = (builder.clone(), Arc::clone(watch));
+    own_watch.expect_end();
+    let body = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| match builder.build() {
+            Ok(runtime) => {
+                // If nobody hears it `stopped` is over too.
+                let _ = ready.send(Ok(runtime.handle()));
+                run(&runtime, stopped);
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }));
+        own_watch.end(index, outcome.as_ref().err().map(|payload| message(&**payload)));
+        if let Err(payload) = outcome {
+            std::panic::resume_unwind(payload);
+        }
+    };
+    let thread = thread::Builder::new().name(name.clone()).spawn(body)?;
+    let told = is_ready.recv().map_err(|_| io::Error::other(format!("{name} panicked")));
+    match told.and_then(|ready| ready) {
+        Ok(handle) => Ok((handle, Run::Thread { stop: Some(stop), thread: Some(thread) })),
+        Err(error) => {
+            // It ends by itself, and has said why.
+            let _ = thread.join();
+            Err(error)
+        }
+    }
+}
+
+/// Runs a worker's tasks until it is stopped.
+fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>) {
+    // The sender is never used, only dropped.
+    let _ = runtime.block_on(stopped);
+}
+
+/// What a panic says, if it is a string, as with `panic!`.
+fn message(payload: &(dyn Any + Send)) -> Option<String> {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+}
