@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
-use whirligig::delay::{Log, ServiceOptions, listen, serve};
+use whirligig::delay::{Log, ServiceOptions, listen, listen_shared, serve, serve_shared};
 use whirligig::http;
 use whirligig::io::{AsyncRead, AsyncWrite};
 use whirligig::net::{TcpListener, TcpStream};
@@ -109,14 +109,18 @@ pub(crate) fn run(world: &World) -> Outcomes {
     world.set_links(if random.chance(300_000) { Link::instant() } else { slow });
     let (connections_max, small) = (3 + random.index(20), random.chance(300_000));
     let quiet = random.chance(500_000);
-    let connections_max = if small { connections_max } else { usize::MAX };
+    let workers = if random.chance(250_000) { 2 + random.index(2) } else { 1 };
+    // Shared among the workers.
+    let connections_max = if small { workers * connections_max } else { usize::MAX };
     let (stopped, futures) = (Rc::clone(&run.stopped), Rc::clone(&run.futures));
     world.host("server", move || {
-        let served = server(connections_max, quiet, Rc::clone(&stopped));
+        let served = server(workers, connections_max, quiet, Rc::clone(&stopped));
         guarded(served, Guard::new(&futures, None))
     });
     if random.chance(300_000) {
-        world.set_descriptors_max("server", 9 + random.index(10));
+        // Each worker has two, and a listener.
+        let own = if workers > 1 { 8 + 3 * workers } else { 9 };
+        world.set_descriptors_max("server", own + random.index(10));
     }
     // The server's own start is no part of what is tried.
     world.run_for(Duration::from_millis(100));
@@ -257,8 +261,16 @@ fn faults(random: &mut Random) -> (Faults, bool, bool) {
     (faults, strict, steady)
 }
 
-async fn server(connections_max: usize, quiet: bool, stopped: Rc<Cell<bool>>) -> io::Result<()> {
-    let listeners = listen("0.0.0.0:8080").await?;
+async fn server(
+    workers: usize,
+    connections_max: usize,
+    quiet: bool,
+    stopped: Rc<Cell<bool>>,
+) -> io::Result<()> {
+    let mut listeners = match workers {
+        1 => vec![listen("0.0.0.0:8080").await?],
+        several => listen_shared("0.0.0.0:8080", several).await?,
+    };
     let echoing = Rc::new(TcpListener::bind("0.0.0.0:7").await?);
     let mut stop = Signals::new(&[Signal::Terminate])?;
     // Two wait for the same connections, until one gives up.
@@ -270,10 +282,15 @@ async fn server(connections_max: usize, quiet: bool, stopped: Rc<Cell<bool>>) ->
         }
     });
     let options = ServiceOptions { connections_max, drain: DRAIN, ..ServiceOptions::default() };
-    let requests: Option<Box<dyn io::Write + Send>> =
-        if quiet { None } else { Some(Box::new(io::sink())) };
-    let log = Log::new(requests, Box::new(io::sink()));
-    serve(listeners, options, log, async || stop.recv().await.map(drop)).await?;
+    let log = move || {
+        let requests = (!quiet).then(|| Box::new(io::sink()) as Box<dyn io::Write + Send>);
+        Log::new(requests, Box::new(io::sink()))
+    };
+    let stop = async || stop.recv().await.map(drop);
+    match workers {
+        1 => serve(listeners.remove(0), options, log(), stop).await?,
+        _ => serve_shared(listeners, &options, log, |event| panic!("{event}"), stop).await?,
+    }
     accepting.abort();
     hasty.abort();
     stopped.set(true);
