@@ -125,7 +125,7 @@ sanitize-leaks:
 	  $(SEARCHED_FOR_LEAKS:%=--test %)
 
 sim:
-	@$(CARGO) run --quiet --release --features sim --example sim -- $(SEEDS)
+	@$(CARGO) run --quiet --profile sim --features sim --example sim -- $(SEEDS)
 
 # Unlike tests this takes real time: whatever leaks a little shows after a while.
 SECONDS ?= 300

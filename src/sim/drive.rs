@@ -8,7 +8,7 @@
 //!                                                            `--- thing that happens
 //! ```
 
-use super::kernel::{Host, Net};
+use super::kernel::{Host, Net, Work};
 use super::machine::{Machine, Start};
 use super::random::Random;
 use super::trace::What;
@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(super) const MAIN: usize = 0;
 
 /// Of so many times that all wait, it is looked at once whether that is right.
-const RESTS_CHECKED: u64 = 4;
+const RESTS_CHECKED: u64 = 8;
 
 /// Rounds of turns without a rest, after which the world is taken to spin.
 const ROUNDS_MAX: u64 = 1_000_000;
@@ -109,7 +109,7 @@ pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
     let Some(inner) = driver(net) else { return };
     inner.note_doings(host);
     if inner.is_main_waiting(host) {
-        inner.round();
+        drop(inner.round());
     }
 }
 
@@ -180,7 +180,7 @@ impl Inner {
         let mut machines = self.machines.borrow_mut();
         let mut net = self.net();
         let port = net.random.number();
-        let host = Host::new(name, machines.len(), port);
+        let host = Host::new(name, machines.len(), port, net.clock.of_another_host());
         net.hosts.push(host);
         machines.push(Machine::new(start));
         machines.len() - 1
@@ -221,15 +221,17 @@ impl Inner {
     /// that happens, at most to `deadline`. False if that had come already.
     fn drive(&self, deadline: Option<u64>) -> bool {
         loop {
-            let busy = self.round();
-            let mut net = self.net();
+            let (mut net, is_idle) = match self.round() {
+                Some(net) => (net, true),
+                None => (self.net(), false),
+            };
             if net.hosts[MAIN].roused {
                 return true;
             }
             if deadline.is_some_and(|deadline| deadline <= net.now) {
                 return false;
             }
-            if busy {
+            if !is_idle {
                 continue;
             }
             self.check_rest(&mut net);
@@ -262,28 +264,34 @@ impl Inner {
             // Who sleeps through a wake sleeps on.
             return;
         }
-        for (host, runtime) in self.runtimes() {
-            let name = || net.hosts[host].name.clone();
-            assert!(!runtime.has_work(), "{:?} sleeps, with tasks to be polled", name());
-            let mut awaited = self.awaited.take();
+        let mut awaited = self.awaited.take();
+        self.each_runtime(|host, runtime| {
+            let name = |net: &Net| net.hosts[host].name.clone();
+            assert!(!runtime.has_work(), "{:?} sleeps, with tasks to be polled", name(net));
             let number = runtime.awaited(|token, bits| awaited.push((token, bits)));
             let ready = number.and_then(|number| net.first_ready(host, number, &awaited));
             if let Some(bits) = ready {
-                let name = net.hosts[host].name.clone();
-                panic!("{name:?} sleeps, and waits for what is ready ({bits:#x}): a wake was lost");
+                panic!(
+                    "{:?} sleeps, and waits for what is ready ({bits:#x}): a wake was lost",
+                    name(net)
+                );
             }
             awaited.clear();
-            self.awaited.set(awaited);
-        }
+        });
+        self.awaited.set(awaited);
     }
 
-    /// All runtimes, with their hosts.
-    pub(super) fn runtimes(&self) -> Vec<(usize, Rc<Runtime>)> {
-        let (main, machines) = (self.main.borrow(), self.machines.borrow());
-        let own = machines.iter().map(|machine| machine.runtime.as_ref()).skip(1);
-        let own = std::iter::once(main.as_ref()).chain(own).enumerate();
-        let own = own.filter_map(|(host, runtime)| Some((host, Rc::clone(runtime?))));
-        own.chain(self.workers.runtimes()).collect()
+    /// Tells all runtimes, with their hosts.
+    pub(super) fn each_runtime(&self, mut tell: impl FnMut(usize, &Runtime)) {
+        if let Some(main) = &*self.main.borrow() {
+            tell(MAIN, main);
+        }
+        for (host, machine) in self.machines.borrow().iter().enumerate().skip(MAIN + 1) {
+            if let Some(runtime) = &machine.runtime {
+                tell(host, runtime);
+            }
+        }
+        self.workers.each_runtime(tell);
     }
 
     /// Takes what was woken and polled into the trace, before `host` looks at its events.
@@ -302,55 +310,56 @@ impl Inner {
         hosts.chain(self.workers.next_turn_at(net)).min()
     }
 
-    /// One turn for each runtime that has something to do, and the blocking work that is due;
-    /// whether there was any.
-    fn round(&self) -> bool {
-        let mut busy = self.work();
+    /// One turn for each runtime that has something to do, and the blocking work that is due; the
+    /// state of the world if there was nothing.
+    fn round(&self) -> Option<MutexGuard<'_, Net>> {
+        let mut net = self.net();
+        let mut is_idle = true;
+        while let Some(work) = net.work.pop_front() {
+            self.work(net, work);
+            net = self.net();
+            is_idle = false;
+        }
         // Taken out, not borrowed: whatever runs in a turn may run a world of its own.
         let mut due = self.due.take();
-        self.find_due(&mut due);
+        self.find_due(&mut net, &mut due);
+        if is_idle && due.is_empty() {
+            self.due.set(due);
+            return Some(net);
+        }
+        drop(net);
         let first = if due.len() > 1 { self.order.borrow_mut().index(due.len()) } else { 0 };
         for who in due[first..].iter().chain(&due[..first]) {
             match *who {
                 Who::Host(host) => self.turn(host),
                 Who::Worker(number) => self.worker_turn(number),
             }
-            busy = true;
         }
         due.clear();
         self.due.set(due);
-        if busy {
-            self.rounds.set(self.rounds.get() + 1);
-            assert!(self.rounds.get() < ROUNDS_MAX, "the hosts do not come to rest: they spin");
-        }
-        busy
+        self.rounds.set(self.rounds.get() + 1);
+        assert!(self.rounds.get() < ROUNDS_MAX, "the hosts do not come to rest: they spin");
+        None
     }
 
     /// Who has something to do.
-    fn find_due(&self, who: &mut Vec<Who>) {
-        let (machines, mut net) = (self.machines.borrow(), self.net());
-        for (host, machine) in machines.iter().enumerate() {
-            let due = machine.pace.is_due(&net, host) || net.hosts[host].roused;
-            if machine.runtime.is_some() && due {
-                who.push(Who::Host(host));
+    fn find_due(&self, net: &mut Net, due: &mut Vec<Who>) {
+        for (host, machine) in self.machines.borrow().iter().enumerate() {
+            let is_due = net.hosts[host].roused || machine.pace.is_due(net, host);
+            if is_due && machine.runtime.is_some() {
+                due.push(Who::Host(host));
             }
         }
-        self.workers.find_due(&mut net, |number| who.push(Who::Worker(number)));
+        self.workers.find_due(net, |number| due.push(Who::Worker(number)));
     }
 
-    fn work(&self) -> bool {
-        let mut any = false;
-        loop {
-            let next = self.net().work.pop_front();
-            let Some((host, life, work)) = next else { return any };
-            let mut net = self.net();
-            let lives = net.hosts[host].life == life && !net.hosts[host].down;
-            net.record(host, What::Work, 0, 0, lives.into());
-            drop(net);
-            if lives {
-                runtime::outside(work);
-            }
-            any = true;
+    /// Does what was to run on another thread.
+    fn work(&self, mut net: MutexGuard<'_, Net>, (host, life, work): (usize, u64, Work)) {
+        let lives = net.hosts[host].life == life && !net.hosts[host].down;
+        net.record(host, What::Work, 0, 0, lives.into());
+        drop(net);
+        if lives {
+            runtime::outside(work);
         }
     }
 

@@ -31,10 +31,11 @@ struct Worker {
 }
 
 impl Workers {
-    /// The runtimes, with their hosts.
-    pub(super) fn runtimes(&self) -> Vec<(usize, Rc<Runtime>)> {
-        let list = self.list.borrow();
-        list.iter().map(|worker| (worker.host, Rc::clone(&worker.runtime))).collect()
+    /// Tells the runtimes, with their hosts.
+    pub(super) fn each_runtime(&self, mut tell: impl FnMut(usize, &Runtime)) {
+        for worker in self.list.borrow().iter() {
+            tell(worker.host, &worker.runtime);
+        }
     }
 
     /// When the first wants its next turn, in the world's time.

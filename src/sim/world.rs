@@ -222,16 +222,18 @@ impl World {
     #[must_use]
     pub fn counts(&self, name: &str) -> Option<Counts> {
         let host = self.inner.find(name);
+        let descriptors = self.inner.net().hosts[host].descriptor_count();
         let mut counts = None;
-        for (_, runtime) in self.inner.runtimes().iter().filter(|(other, _)| *other == host) {
-            let counts =
-                counts.get_or_insert(Counts { tasks: 0, sources: 0, timers: 0, descriptors: 0 });
-            let (sources, timers) = runtime.source_and_timer_counts();
-            counts.tasks += runtime.task_count();
-            counts.sources += sources;
-            counts.timers += timers;
-            counts.descriptors = self.inner.net().hosts[host].descriptor_count();
-        }
+        self.inner.each_runtime(|other, runtime| {
+            if other == host {
+                let none = Counts { tasks: 0, sources: 0, timers: 0, descriptors };
+                let counts = counts.get_or_insert(none);
+                let (sources, timers) = runtime.source_and_timer_counts();
+                counts.tasks += runtime.task_count();
+                counts.sources += sources;
+                counts.timers += timers;
+            }
+        });
         counts
     }
 

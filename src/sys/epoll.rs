@@ -199,14 +199,13 @@ impl EventBuffer {
     /// Puts `events` in place of what a wait wrote, as many as there is room for; returns how many
     /// that were. For kernels that are not Linux.
     #[cfg(any(test, feature = "fault"))]
-    pub fn fill(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
-        // Made first: they may be of what was in the buffer before.
-        let events: Vec<Event> = events.into_iter().take(self.capacity()).collect();
-        for (slot, event) in self.slots.iter_mut().zip(&events) {
+    pub fn fill(&mut self, events: &[Event]) -> usize {
+        let count = events.len().min(self.capacity());
+        for (slot, event) in self.slots.iter_mut().zip(events) {
             event.write_to(&mut slot.0, Layout::NATIVE);
         }
-        self.filled = events.len() as u32;
-        events.len()
+        self.filled = count as u32;
+        count
     }
 
     /// The first `count` events as they stand in the buffer.

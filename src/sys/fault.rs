@@ -430,7 +430,7 @@ impl Kernel for PassThrough {
             Some(Fault::Rewrite(rewrite)) => {
                 let mut events = buffer.first(count);
                 rewrite(&mut events);
-                buffer.fill(events)
+                buffer.fill(&events)
             }
             _ => count,
         })

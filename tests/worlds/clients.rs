@@ -1,8 +1,10 @@
 //! Clients of every kind: well-behaved, impatient, demanding and bad.
 
 use super::Run;
+use std::future::Future;
 use std::io;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use whirligig::http::{self, Client, Connection, Method, RequestHead, RequestKind, ResponseParser};
@@ -15,15 +17,17 @@ pub(super) async fn client(run: Rc<Run>, index: usize) {
     for round in 0..super::ROUNDS {
         let message = format!("{index}-{round}-{}", "x".repeat(run.some_size(2048)));
         sleep(Duration::from_millis(run.below(300))).await;
-        match run.below(16) {
-            0..=3 => one(&run, &message).await,
-            4 | 5 => kept_alive(&run, &message).await,
-            6 | 7 => run.patient("a pipeline", pipelined(&run, &message)).await,
-            8 | 9 => given_up(&run, &message).await,
-            10..=12 => run.patient("an echo", echoed(&run, index)).await,
-            13 => run.patient("urgent data", urgent(&run)).await,
-            _ => run.patient("a bad client", bad(&run)).await,
-        }
+        // Each is made when it is wanted: all of them side by side would make a large future.
+        let work: Pin<Box<dyn Future<Output = ()> + '_>> = match run.below(16) {
+            0..=3 => Box::pin(one(&run, &message)),
+            4 | 5 => Box::pin(kept_alive(&run, &message)),
+            6 | 7 => Box::pin(run.patient("a pipeline", pipelined(&run, &message))),
+            8 | 9 => Box::pin(given_up(&run, &message)),
+            10..=12 => Box::pin(run.patient("an echo", echoed(&run, index))),
+            13 => Box::pin(run.patient("urgent data", urgent(&run))),
+            _ => Box::pin(run.patient("a bad client", bad(&run))),
+        };
+        work.await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs the general workload over many seeds: `cargo run --release --features sim --example sim --
+//! Runs the general workload over many seeds: `cargo run --profile sim --features sim --example sim --
 //! [SEEDS [FIRST]]`. It ends with the first failure, or with what was exercised.
 
 mod workload;

@@ -196,7 +196,7 @@ async fn shut_down(run: &Rc<Run>) {
     let start = Instant::now();
     while !run.stopped.get() {
         assert!(start.elapsed() < DRAIN + DRAIN_LATE_MAX, "the server does not stop in time");
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(500)).await;
     }
     let [short, long] = late;
     let short = short.await.expect("it does not panic").expect("there is time enough for it");

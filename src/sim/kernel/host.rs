@@ -1,5 +1,6 @@
 //! What a simulated machine has of its own: descriptors, addresses, ports and signals.
 
+use super::clock::Clock;
 use super::errno::{EADDRINUSE, EADDRNOTAVAIL, EBADF, EMFILE};
 use super::net::{Id, Sys};
 use super::tcp::Tcp;
@@ -38,8 +39,7 @@ pub(in crate::sim) struct Host {
     pub(in crate::sim) life: u64,
     /// Something of its epoll instances became ready since this was last cleared.
     pub(in crate::sim) roused: bool,
-    /// How far its clock is ahead of the world's.
-    pub(in crate::sim) ahead: u64,
+    pub(in crate::sim) clock: Clock,
     /// Descriptors at most (`RLIMIT_NOFILE`).
     pub(in crate::sim) descriptors_max: usize,
     table: Vec<Option<Id>>,
@@ -89,7 +89,7 @@ impl Hasher for Mixer {
 }
 
 impl Host {
-    pub(in crate::sim) fn new(name: &str, index: usize, first_port: u64) -> Host {
+    pub(in crate::sim) fn new(name: &str, index: usize, first_port: u64, clock: Clock) -> Host {
         let [high, low] = (index as u16 + 1).to_be_bytes();
         let span = u64::from(EPHEMERAL.end - EPHEMERAL.start);
         Host {
@@ -99,7 +99,7 @@ impl Host {
             down: false,
             life: 0,
             roused: false,
-            ahead: 0,
+            clock,
             descriptors_max: 1024,
             table: Vec::new(),
             ports: BTreeMap::new(),
@@ -257,7 +257,7 @@ impl Host {
         self.resting.clear();
         self.signals.clear();
         self.signal_eventfds.clear();
-        self.ahead = 0;
+        self.clock.reset();
     }
 
     // Signals.

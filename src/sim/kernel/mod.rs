@@ -9,6 +9,7 @@
 
 mod addresses;
 mod calls;
+mod clock;
 mod epoll;
 pub(in crate::sim) mod errno;
 mod host;
@@ -23,12 +24,13 @@ mod urgent;
 
 pub(super) use epoll::EVENTS;
 pub(super) use host::Host;
-pub(super) use net::{Id, Net, Packet, Sys};
+pub(super) use net::{Id, Net, Packet, Sys, Work};
 
 use crate::sim::fault::Fault;
 use crate::sim::trace::What;
 use crate::sys::Hosted;
 use crate::sys::signal::Signal;
+use clock::Clock;
 use errno::{
     EADDRINUSE, EADDRNOTAVAIL, EBADF, EINTR, EINVAL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
     ENOSPC,
@@ -48,6 +50,7 @@ pub(super) struct SimKernel {
     /// Which life of the host it serves.
     life: u64,
     net: Arc<Mutex<Net>>,
+    clock: Clock,
     /// What its descriptors lend: `/dev/null`.
     lent: Arc<OwnedFd>,
     /// The thread of the world.
@@ -75,16 +78,29 @@ impl SimKernel {
         host: usize,
         life: u64,
     ) -> Arc<SimKernel> {
-        let (net, lent, thread) = (Arc::clone(net), Arc::clone(lent), thread_number());
-        Arc::new_cyclic(|this| SimKernel { this: this.clone(), host, life, net, lent, thread })
+        let clock = net.lock().unwrap_or_else(PoisonError::into_inner).hosts[host].clock.clone();
+        Arc::new_cyclic(|this| SimKernel {
+            this: this.clone(),
+            host,
+            life,
+            net: Arc::clone(net),
+            clock,
+            lent: Arc::clone(lent),
+            thread: thread_number(),
+        })
     }
 
-    fn net(&self) -> MutexGuard<'_, Net> {
+    /// Panics on another thread than the world's.
+    fn check_thread(&self) {
         assert!(
             thread_number() == self.thread || std::thread::panicking(),
             "a simulated kernel was called from another thread than its world's: threads are not \
              simulated, so this could not be made to happen again; use `blocking::run`"
         );
+    }
+
+    fn net(&self) -> MutexGuard<'_, Net> {
+        self.check_thread();
         self.net.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +169,7 @@ impl Net {
             if self.next_at().is_some_and(|next| next <= now) {
                 self.advance(now);
             }
-            self.now = now;
+            self.set_now(now);
         }
         self.failable += 1;
         if let Some((k, number)) = self.faults.kth {
@@ -207,9 +223,6 @@ impl std::fmt::Debug for SimKernel {
     }
 }
 
-/// What the clock shows when the world begins: a time of zero would hide what is only right there.
-const BOOTED: u64 = 1_000_000_000_000;
-
 impl Net {
     fn raise_eventfd(&mut self, id: Id) -> Sys<()> {
         let Object::Eventfd(count) = &mut self.entry(id).object else { return Err(EINVAL) };
@@ -223,7 +236,7 @@ impl Net {
 
     /// A time of a host's clock as one of the world's.
     pub(super) fn world_time(&self, host: usize, time: u64) -> u64 {
-        time.saturating_sub(BOOTED + self.hosts[host].ahead)
+        self.hosts[host].clock.world_time(time)
     }
 
     /// Sends a signal to a host's process; false if it does not watch for it, which ends it.

@@ -7,6 +7,7 @@
 //!
 //! There is one agenda, and one order of everything on it: time, then the order of entry.
 
+use super::clock::Clock;
 use super::epoll::{EVENTS, Epoll};
 use super::host::Host;
 use super::tcp::Tcp;
@@ -132,6 +133,8 @@ struct Due {
 pub(in crate::sim) struct Net {
     /// Nanoseconds since the world was made.
     pub(in crate::sim) now: u64,
+    /// What shows it to hosts.
+    pub(in crate::sim) clock: Clock,
     sequence: u64,
     agenda: BinaryHeap<Reverse<Due>>,
     /// What the agenda is about; None at places that are free.
@@ -173,6 +176,7 @@ impl Net {
     pub(in crate::sim) fn new(seed: u64) -> Net {
         Net {
             now: 0,
+            clock: Clock::default(),
             sequence: 0,
             agenda: BinaryHeap::new(),
             actions: Vec::new(),
@@ -226,6 +230,11 @@ impl Net {
         !self.work.is_empty() || self.workers_roused > 0 || any_host()
     }
 
+    pub(super) fn set_now(&mut self, now: u64) {
+        self.now = now;
+        self.clock.set_world(now);
+    }
+
     /// Goes on to the time `to`, and does what was due until then.
     pub(in crate::sim) fn advance(&mut self, to: u64) {
         while let Some(Reverse(due)) = self.agenda.peek() {
@@ -234,14 +243,14 @@ impl Net {
             }
             let Due { at, action, .. } = *due;
             self.agenda.pop();
-            self.now = self.now.max(at);
+            self.set_now(self.now.max(at));
             self.free_actions.push(action);
             if let Some(action) = self.actions[action].take() {
                 self.act(action);
             }
             self.settle();
         }
-        self.now = self.now.max(to);
+        self.set_now(self.now.max(to));
     }
 
     fn act(&mut self, action: Action) {

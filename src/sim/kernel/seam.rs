@@ -72,8 +72,8 @@ impl Kernel for SimKernel {
     }
 
     fn now(&self) -> u64 {
-        let net = self.net();
-        super::BOOTED + net.now + net.hosts[self.host].ahead
+        self.check_thread();
+        self.clock.now()
     }
 
     fn stepper(&self) -> Option<u64> {
@@ -272,7 +272,8 @@ impl Kernel for SimKernel {
                     return Err(EINTR);
                 }
                 if net.fault(Fault::ClockJump, host) {
-                    net.hosts[host].ahead += net.random.below(10_000_000_000);
+                    let ahead = net.random.below(10_000_000_000);
+                    net.hosts[host].clock.jump(ahead);
                 }
                 let id = net.object(host, number)?;
                 net.note_look(id);
@@ -281,7 +282,7 @@ impl Kernel for SimKernel {
                     sum.rotate_left(7) ^ event.token() ^ u64::from(event.bits()) << 32
                 });
                 net.trace.mix(tokens, events.len() as u64);
-                Ok(buffer.fill(events))
+                Ok(buffer.fill(&events))
             })?;
             if count > 0 || !crate::sim::drive::wait_for(&self.net, self.host, deadline) {
                 return Ok(count);
