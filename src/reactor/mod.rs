@@ -186,8 +186,7 @@ impl Reactor {
         wait: Wait,
         wake_own: impl WakeOwn,
     ) -> io::Result<()> {
-        self.timers.start(|| self.kernel.now());
-        let timeout = match (wait, self.timers.next_wake()) {
+        let timeout = match (wait, self.timers.next_wake(|| self.kernel.now())) {
             (Wait::No, _) => Some(Duration::ZERO),
             (Wait::UntilEvent, None) => None,
             (Wait::UntilEvent, Some(wake)) => {
@@ -199,9 +198,7 @@ impl Reactor {
             self.deliver(buffer, wake_own);
         }
         let for_timers = wait == Wait::UntilEvent && waited.is_ok() && buffer.is_empty();
-        // With none that can fire there is nothing to read the clock for.
-        let now = if self.timers.next_deadline().is_some() { self.kernel.now() } else { 0 };
-        self.timers.expire(now, for_timers);
+        self.timers.expire(|| self.kernel.now(), for_timers);
         waited
     }
 

@@ -2,7 +2,7 @@
 
 use super::wake_all;
 use crate::contain::contain;
-use crate::timer::{Key, Pace, Timers, coalesced};
+use crate::timer::{Key, NEVER, Pace, Timers, coalesced};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
@@ -28,10 +28,22 @@ pub(crate) struct TimerQueue {
     /// task that sets a timeout in each of its steps, and needs none of them, does not have it put
     /// in and taken out each time.
     is_spare: Cell<bool>,
-    /// Set with the first timer, and reset by the first look that finds none.
-    in_use: Cell<bool>,
+    ahead: Cell<Ahead>,
     /// Room for the wakers of timers that are due, kept from one look to the next.
     due: Cell<Vec<Waker>>,
+}
+
+/// What is known of the timers without asking them: a look at which none is due costs no more than
+/// to read the clock.
+#[derive(Clone, Copy, Debug)]
+enum Ahead {
+    /// There are none.
+    Nothing,
+    /// They have to be asked: one was set or taken out, or was due.
+    Unknown,
+    /// All are started, none is due before `deadline`, and for none but those need anybody wake
+    /// before `wake`; `NEVER` if there are none that can fire.
+    Until { deadline: u64, wake: u64 },
 }
 
 /// Which slack a timer has: whoever has its key remembers.
@@ -51,13 +63,14 @@ impl TimerQueue {
             pace: Cell::new(Pace::new(SLACK_NS)),
             newest: Cell::new(None),
             is_spare: Cell::new(false),
-            in_use: Cell::new(false),
+            ahead: Cell::new(Ahead::Nothing),
             due: Cell::new(Vec::new()),
         }
     }
 
     pub(super) fn set_slack(&self, slack: Duration) {
         self.pace.set(Pace::new(u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX)));
+        self.ahead.set(Ahead::Unknown);
     }
 
     /// How many timers there are.
@@ -69,19 +82,19 @@ impl TimerQueue {
     /// Whether there may be timers, those included that never fire.
     #[inline]
     pub(super) fn is_in_use(&self) -> bool {
-        self.in_use.get()
+        !matches!(self.ahead.get(), Ahead::Nothing)
     }
 
     /// Sets a timer. `timer::NEVER` is a deadline too.
     #[inline]
     pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> Key {
-        self.in_use.set(true);
+        self.ahead.set(Ahead::Unknown);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// Sets a timer that may be late by `slack` nanoseconds.
     pub(crate) fn insert_own(&self, deadline: u64, slack: u64, waker: Waker) -> Key {
-        self.in_use.set(true);
+        self.ahead.set(Ahead::Unknown);
         let mut own = self.own.borrow_mut();
         let own = own.get_or_insert_with(Box::default);
         own.insert(coalesced(deadline, slack), waker)
@@ -91,7 +104,7 @@ impl TimerQueue {
     /// which the clock is read for all of them. Whom it wakes is said by [`TimerQueue::renew`].
     #[inline]
     pub(crate) fn insert_unstarted(&self, duration: u64) -> Key {
-        self.in_use.set(true);
+        self.ahead.set(Ahead::Unknown);
         let mut timers = self.timers.borrow_mut();
         if self.is_spare.take() {
             if let Some(key) = self.newest.get() {
@@ -158,12 +171,12 @@ impl TimerQueue {
             Slack::Own => self.own.borrow_mut().as_mut().and_then(|own| own.remove(key)),
         };
         if let Some(waker) = waker {
+            self.ahead.set(Ahead::Unknown);
             contain(|| drop(waker));
         }
     }
 
     /// Starts the timers that wait for it.
-    #[inline]
     pub(super) fn start(&self, now: impl FnOnce() -> u64) {
         if let Some(newest) = self.newest.take() {
             if self.is_spare.take() {
@@ -186,14 +199,47 @@ impl TimerQueue {
     }
 
     /// When to wake for timers if for nothing else: at a deadline, or a little later where timers
-    /// are dense; None without timers that can fire.
-    pub(super) fn next_wake(&self) -> Option<u64> {
-        let shared = self.timers.borrow().next_deadline();
-        earlier(shared.map(|deadline| self.pace.get().wake_at(deadline)), self.next_own())
+    /// are dense; None without timers that can fire. Those that wait to be started are.
+    #[inline]
+    pub(super) fn next_wake(&self, now: impl FnOnce() -> u64) -> Option<u64> {
+        let wake = match self.ahead.get() {
+            Ahead::Until { wake, .. } => wake,
+            _ => self.look_ahead(now),
+        };
+        (wake != NEVER).then_some(wake)
+    }
+
+    #[inline(never)]
+    fn look_ahead(&self, now: impl FnOnce() -> u64) -> u64 {
+        self.start(now);
+        let (shared, own) = (self.timers.borrow().next_deadline(), self.next_own());
+        let wake = shared.map(|deadline| self.pace.get().wake_at(deadline));
+        let wake = earlier(wake, own).unwrap_or(NEVER);
+        let deadline = earlier(shared, own).unwrap_or(NEVER);
+        let is_empty = self.len() == 0;
+        self.ahead.set(if is_empty { Ahead::Nothing } else { Ahead::Until { deadline, wake } });
+        wake
     }
 
     /// Wakes those whose timers are due. `for_timers` if nothing else ended the wait.
-    pub(super) fn expire(&self, now: u64, for_timers: bool) {
+    ///
+    /// With none that can fire there is nothing to read the clock for.
+    #[inline]
+    pub(super) fn expire(&self, now: impl FnOnce() -> u64, for_timers: bool) {
+        let (may_fire, deadline) = match self.ahead.get() {
+            Ahead::Nothing => return,
+            Ahead::Until { deadline, .. } if deadline == NEVER => return,
+            Ahead::Until { deadline, .. } => (true, deadline),
+            Ahead::Unknown => (self.next_deadline().is_some(), 0),
+        };
+        let now = if may_fire { now() } else { 0 };
+        if deadline <= now {
+            self.expire_until(now, for_timers);
+        }
+    }
+
+    #[inline(never)]
+    fn expire_until(&self, now: u64, for_timers: bool) {
         let mut due = self.due.take();
         self.timers.borrow_mut().expire(now, &mut due);
         if for_timers && !due.is_empty() {
@@ -205,7 +251,7 @@ impl TimerQueue {
             own.expire(now, &mut due);
         }
         // Before anyone is woken, who may set new ones.
-        self.in_use.set(self.len() > 0);
+        self.ahead.set(if self.len() > 0 { Ahead::Unknown } else { Ahead::Nothing });
         wake_all(&mut due);
         self.due.set(due);
     }
@@ -214,6 +260,7 @@ impl TimerQueue {
     pub(super) fn drain(&self) -> Vec<Waker> {
         self.newest.set(None);
         self.is_spare.set(false);
+        self.ahead.set(Ahead::Unknown);
         let mut wakers = Vec::new();
         self.timers.borrow_mut().drain(&mut wakers);
         if let Some(own) = self.own.borrow_mut().as_mut() {

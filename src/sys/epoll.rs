@@ -342,7 +342,9 @@ fn wait_for(
 /// The timeout of `epoll_wait(2)`: -1 stands for ever.
 fn milliseconds(timeout: Option<Duration>) -> c_int {
     let Some(timeout) = timeout else { return -1 };
-    c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+    let rest = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+    let all = timeout.as_secs().saturating_mul(1000).saturating_add(rest);
+    c_int::try_from(all).unwrap_or(c_int::MAX)
 }
 
 #[cfg(test)]
