@@ -13,7 +13,7 @@
 mod builder;
 mod handle;
 mod looks;
-#[cfg(feature = "sim")]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) mod stepped;
 #[cfg(test)]
 mod tests;
@@ -287,7 +287,7 @@ impl Runtime {
     }
 
     /// The number of its epoll instance on a kernel that is not Linux.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn hosted_number(&self) -> Option<i32> {
         self.reactor.hosted_number()
     }

@@ -170,7 +170,7 @@ impl Workers {
         report: impl FnMut(WorkerEvent) + Send + 'static,
     ) -> io::Result<()> {
         let named = self.workers.iter().map(|worker| (worker.name.clone(), worker.handle.clone()));
-        #[cfg(feature = "sim")]
+        #[cfg(any(test, feature = "sim"))]
         if self.workers.iter().any(|worker| worker.run.is_stepped()) {
             return self.watch.become_watched();
         }

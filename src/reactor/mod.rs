@@ -116,7 +116,7 @@ impl Reactor {
     }
 
     /// The number of its epoll instance, if that is hosted.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn hosted_number(&self) -> Option<i32> {
         self.epoll.hosted_number()
     }

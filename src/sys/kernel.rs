@@ -378,7 +378,7 @@ impl KernelHandle {
     }
 
     /// Who has runtimes take turns here in place of threads of their own.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn stepper(&self) -> Option<u64> {
         self.hosted.as_ref()?.stepper()
     }

@@ -1,9 +1,9 @@
 //! What runs a worker: a thread of its own; in a simulated world, that world.
 
 use super::watch::Watch;
-#[cfg(feature = "sim")]
+#[cfg(any(test, feature = "sim"))]
 use crate::reactor::current_kernel;
-#[cfg(feature = "sim")]
+#[cfg(any(test, feature = "sim"))]
 use crate::runtime::stepped::{self, Stepped};
 use crate::runtime::{Builder, Handle, Runtime};
 use crate::sync::oneshot;
@@ -19,13 +19,13 @@ pub(super) enum Run {
         stop: Option<oneshot::Sender<()>>,
         thread: Option<thread::JoinHandle<()>>,
     },
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     Stepped(Stepped),
 }
 
 impl Run {
     /// Whether it is no thread.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_stepped(&self) -> bool {
         matches!(self, Run::Stepped(_))
     }
@@ -36,7 +36,7 @@ impl Run {
             Run::Thread { thread, .. } => {
                 thread.as_ref().is_some_and(|own| own.thread().id() == thread::current().id())
             }
-            #[cfg(feature = "sim")]
+            #[cfg(any(test, feature = "sim"))]
             Run::Stepped(stepped) => stepped.is_here(),
         }
     }
@@ -45,7 +45,7 @@ impl Run {
     pub(super) fn stop(&mut self) {
         match self {
             Run::Thread { stop, .. } => drop(stop.take()),
-            #[cfg(feature = "sim")]
+            #[cfg(any(test, feature = "sim"))]
             Run::Stepped(stepped) => stepped.end(),
         }
     }
@@ -59,7 +59,7 @@ impl Run {
                     let _ = thread.join();
                 }
             }
-            #[cfg(feature = "sim")]
+            #[cfg(any(test, feature = "sim"))]
             Run::Stepped(_) => {}
         }
     }
@@ -68,7 +68,7 @@ impl Run {
     pub(super) fn detach(&mut self) {
         match self {
             Run::Thread { thread, .. } => drop(thread.take()),
-            #[cfg(feature = "sim")]
+            #[cfg(any(test, feature = "sim"))]
             Run::Stepped(_) => {}
         }
     }
@@ -80,7 +80,7 @@ pub(super) fn start(
     builder: &Builder,
     watch: &Arc<Watch>,
 ) -> io::Result<(Handle, Run)> {
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     if let Some(stepper) = current_kernel().stepper() {
         return start_stepped(index, builder, watch, stepper);
     }
@@ -88,7 +88,7 @@ pub(super) fn start(
 }
 
 /// Makes its runtime, and gives it to who has it take turns.
-#[cfg(feature = "sim")]
+#[cfg(any(test, feature = "sim"))]
 fn start_stepped(
     index: usize,
     builder: &Builder,
