@@ -43,6 +43,7 @@ macro_rules! cases {
 const KEEP_WAKERS: &[(&str, &str)] = &[
     ("TaskSet::next", "a borrow of the set, which has it for the next call"),
     ("delay::serve", "the tasks that it aborts, which go at the next turn"),
+    ("delay::serve_shared", "the same"),
     ("signal::Signals::recv", "a borrow of what is registered, which has it for the next call"),
     (
         "sync::local::oneshot::Receiver",
@@ -65,6 +66,7 @@ const CASES: &[Case] = cases! {
     "delay::listen" => programs::listen,
     "delay::listen_shared" => programs::listen_shared,
     "delay::serve" => programs::serve_delays,
+    "delay::serve_shared" => programs::serve_shared,
     "fiber::Fiber" => programs::fiber,
     "future::join" => time::join_two,
     "future::join_all" => time::join_many,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use whirligig::io::{AsyncRead, AsyncWrite};
 use whirligig::net::{TcpListener, TcpStream};
 use whirligig::signal::{Signal, Signals};
-use whirligig::sim::{Link, World};
+use whirligig::sim::{Link, twice};
 use whirligig::sys::{Connect, Family};
 use whirligig::time::{Instant, sleep, timeout};
 
@@ -40,202 +40,212 @@ async fn exchange(stream: &mut TcpStream, byte: u8) -> io::Result<u8> {
 
 #[test]
 fn packets_take_their_links_latency_each_way() {
-    let world = World::seeded(1);
-    world.host("server", server);
-    let link = |ms| Link { latency: MS(ms), jitter: Duration::ZERO, ..Link::default() };
-    world.set_link("main", "server", link(30));
-    world.set_link("server", "main", link(50));
-    world.run_until(async {
-        let start = Instant::now();
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        let connected = Instant::now() - start;
-        exchange(&mut stream, 1).await.unwrap();
-        let exchanged = Instant::now() - start - connected;
-        for took in [connected, exchanged] {
-            assert!((MS(80)..MS(82)).contains(&took), "{took:?}");
-        }
+    twice(1, |world| {
+        world.host("server", server);
+        let link = |ms| Link { latency: MS(ms), jitter: Duration::ZERO, ..Link::default() };
+        world.set_link("main", "server", link(30));
+        world.set_link("server", "main", link(50));
+        world.run_until(async {
+            let start = Instant::now();
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            let connected = Instant::now() - start;
+            exchange(&mut stream, 1).await.unwrap();
+            let exchanged = Instant::now() - start - connected;
+            for took in [connected, exchanged] {
+                assert!((MS(80)..MS(82)).contains(&took), "{took:?}");
+            }
+        });
     });
 }
 
 #[test]
 fn a_link_passes_so_many_bytes_in_a_second() {
-    let world = World::seeded(2);
-    world.host("server", || async {
-        let listener = TcpListener::bind("0.0.0.0:7").await?;
-        let (mut stream, _) = listener.accept().await?;
-        stream.write_all(&[7; 100_000]).await
-    });
-    world.set_link("server", "main", Link { bytes_per_second: 10_000, ..Link::default() });
-    world.run_until(async {
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        let start = Instant::now();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all, 1 << 20).await.unwrap();
-        let took = Instant::now() - start;
-        assert_eq!(all.len(), 100_000);
-        assert!((10.0..10.5).contains(&took.as_secs_f64()), "{took:?}");
+    twice(2, |world| {
+        world.host("server", || async {
+            let listener = TcpListener::bind("0.0.0.0:7").await?;
+            let (mut stream, _) = listener.accept().await?;
+            stream.write_all(&[7; 100_000]).await
+        });
+        world.set_link("server", "main", Link { bytes_per_second: 10_000, ..Link::default() });
+        world.run_until(async {
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            let start = Instant::now();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all, 1 << 20).await.unwrap();
+            let took = Instant::now() - start;
+            assert_eq!(all.len(), 100_000);
+            assert!((10.0..10.5).contains(&took.as_secs_f64()), "{took:?}");
+        });
     });
 }
 
 #[test]
 fn what_a_lossy_link_loses_of_a_stream_comes_later() {
-    let world = World::seeded(3);
-    world.host("server", server);
-    world.set_links(Link { lost_per_million: 300_000, ..Link::default() });
-    world.run_until(async {
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        let start = Instant::now();
-        for byte in 0..100 {
-            assert_eq!(exchange(&mut stream, byte).await.unwrap(), byte + 1);
-        }
-        // Some 60 of the 200 packets, 200 ms each.
-        let took = Instant::now() - start;
-        assert!((6.0..20.0).contains(&took.as_secs_f64()), "{took:?}");
+    twice(3, |world| {
+        world.host("server", server);
+        world.set_links(Link { lost_per_million: 300_000, ..Link::default() });
+        world.run_until(async {
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            let start = Instant::now();
+            for byte in 0..100 {
+                assert_eq!(exchange(&mut stream, byte).await.unwrap(), byte + 1);
+            }
+            // Some 60 of the 200 packets, 200 ms each.
+            let took = Instant::now() - start;
+            assert!((6.0..20.0).contains(&took.as_secs_f64()), "{took:?}");
+        });
     });
 }
 
 #[test]
 fn what_is_sent_across_a_cut_arrives_after_the_healing() {
-    let world = World::seeded(4);
-    world.host("server", server);
-    let (cut, healed) = (world.clone(), world.clone());
-    world.run_until(async move {
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        assert_eq!(exchange(&mut stream, 1).await.unwrap(), 2);
-        cut.partition("main", "server");
-        assert!(timeout(MS(60_000), exchange(&mut stream, 2)).await.is_err());
-        healed.heal("main", "server");
-        let mut answer = [0];
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(answer, [3]);
+    twice(4, |world| {
+        world.host("server", server);
+        let (cut, healed) = (world.clone(), world.clone());
+        world.run_until(async move {
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            assert_eq!(exchange(&mut stream, 1).await.unwrap(), 2);
+            cut.partition("main", "server");
+            assert!(timeout(MS(60_000), exchange(&mut stream, 2)).await.is_err());
+            healed.heal("main", "server");
+            let mut answer = [0];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, [3]);
+        });
+        world.finish();
     });
-    world.finish();
 }
 
 #[test]
 fn a_connection_that_nobody_answers_is_given_up_after_two_minutes() {
-    let world = World::seeded(5);
-    world.host("server", server);
-    world.partition("main", "server");
-    world.run_until(async {
-        let start = Instant::now();
-        let error = TcpStream::connect("server:7").await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        // Six times again, twice as late each time: 127 s (tcp(7), tcp_syn_retries).
-        let took = Instant::now() - start;
-        assert!((127.0..127.1).contains(&took.as_secs_f64()), "{took:?}");
+    twice(5, |world| {
+        world.host("server", server);
+        world.partition("main", "server");
+        world.run_until(async {
+            let start = Instant::now();
+            let error = TcpStream::connect("server:7").await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            // Six times again, twice as late each time: 127 s (tcp(7), tcp_syn_retries).
+            let took = Instant::now() - start;
+            assert!((127.0..127.1).contains(&took.as_secs_f64()), "{took:?}");
+        });
     });
 }
 
 #[test]
 fn a_crashed_host_is_silent_and_knows_nothing_of_its_past_when_it_is_back() {
-    let world = World::seeded(6);
-    world.host("server", server);
-    let power = world.clone();
-    world.run_until(async move {
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        assert_eq!(exchange(&mut stream, 1).await.unwrap(), 2);
-        power.crash("server");
-        assert_eq!(power.counts("server"), None);
-        assert!(timeout(MS(10_000), exchange(&mut stream, 2)).await.is_err());
-        assert!(timeout(MS(10_000), TcpStream::connect("server:7")).await.is_err());
-        power.restart("server");
-        sleep(MS(1)).await;
-        let error = exchange(&mut stream, 3).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        assert_eq!(exchange(&mut stream, 4).await.unwrap(), 5);
+    twice(6, |world| {
+        world.host("server", server);
+        let power = world.clone();
+        world.run_until(async move {
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            assert_eq!(exchange(&mut stream, 1).await.unwrap(), 2);
+            power.crash("server");
+            assert_eq!(power.counts("server"), None);
+            assert!(timeout(MS(10_000), exchange(&mut stream, 2)).await.is_err());
+            assert!(timeout(MS(10_000), TcpStream::connect("server:7")).await.is_err());
+            power.restart("server");
+            sleep(MS(1)).await;
+            let error = exchange(&mut stream, 3).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            assert_eq!(exchange(&mut stream, 4).await.unwrap(), 5);
+        });
+        world.finish();
     });
-    world.finish();
 }
 
 #[test]
 fn names_signals_and_blocking_work_have_the_worlds_time() {
-    let world = World::seeded(7);
-    world.host("server", || async {
-        let mut signals = Signals::new(&[Signal::Terminate])?;
-        let start = Instant::now();
-        signals.recv().await?;
-        assert!(Instant::now() - start >= MS(3_600_000));
-        Ok(())
+    twice(7, |world| {
+        world.host("server", || async {
+            let mut signals = Signals::new(&[Signal::Terminate])?;
+            let start = Instant::now();
+            signals.recv().await?;
+            assert!(Instant::now() - start >= MS(3_600_000));
+            Ok(())
+        });
+        let wall = std::time::Instant::now();
+        let sender = world.clone();
+        world.run_until(async move {
+            let missing = TcpStream::connect("nobody:7").await.unwrap_err();
+            assert!(missing.to_string().contains("nobody"), "{missing}");
+            let start = Instant::now();
+            assert_eq!(whirligig::blocking::run(|| 6 * 7).await.unwrap(), 42);
+            assert!((1..2_000_000).contains(&(Instant::now() - start).as_nanos()));
+            sleep(MS(3_600_000)).await;
+            sender.signal("server", Signal::Terminate);
+            sleep(MS(1)).await;
+        });
+        assert!(wall.elapsed() < MS(3_600_000));
+        world.finish();
     });
-    let wall = std::time::Instant::now();
-    let sender = world.clone();
-    world.run_until(async move {
-        let missing = TcpStream::connect("nobody:7").await.unwrap_err();
-        assert!(missing.to_string().contains("nobody"), "{missing}");
-        let start = Instant::now();
-        assert_eq!(whirligig::blocking::run(|| 6 * 7).await.unwrap(), 42);
-        assert!((1..2_000_000).contains(&(Instant::now() - start).as_nanos()));
-        sleep(MS(3_600_000)).await;
-        sender.signal("server", Signal::Terminate);
-        sleep(MS(1)).await;
-    });
-    assert!(wall.elapsed() < MS(3_600_000));
-    world.finish();
 }
 
 #[test]
 fn a_signal_that_nobody_waits_for_ends_a_host_and_its_connections() {
-    let world = World::seeded(8);
-    world.host("server", server);
-    let sender = world.clone();
-    world.run_until(async move {
-        let mut stream = TcpStream::connect("server:7").await.unwrap();
-        assert_eq!(exchange(&mut stream, 1).await.unwrap(), 2);
-        sender.signal("server", Signal::Terminate);
-        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "its end came");
+    twice(8, |world| {
+        world.host("server", server);
+        let sender = world.clone();
+        world.run_until(async move {
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            assert_eq!(exchange(&mut stream, 1).await.unwrap(), 2);
+            sender.signal("server", Signal::Terminate);
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "its end came");
+        });
     });
 }
 
 #[test]
 fn a_foreign_thread_that_touches_a_world_panics_and_is_told_why() {
-    let world = World::seeded(9);
-    let kernel = world.kernel();
-    let socket = kernel.socket(Family::V4).unwrap();
-    let message = |payload: Box<dyn std::any::Any + Send>| {
-        let text = payload.downcast_ref::<String>().cloned();
-        text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).into())).unwrap()
-    };
-    std::thread::scope(|scope| {
-        let touches: [Box<dyn FnOnce() + Send>; 2] = [
-            Box::new(|| drop(kernel.socket(Family::V4))),
-            Box::new(|| drop(socket.local_address())),
-        ];
-        for touch in touches {
-            let payload = scope.spawn(touch).join().unwrap_err();
-            let said = message(payload);
-            assert!(said.contains("threads are not simulated"), "{said}");
-        }
+    twice(9, |world| {
+        let kernel = world.kernel();
+        let socket = kernel.socket(Family::V4).unwrap();
+        let message = |payload: Box<dyn std::any::Any + Send>| {
+            let text = payload.downcast_ref::<String>().cloned();
+            text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).into())).unwrap()
+        };
+        std::thread::scope(|scope| {
+            let touches: [Box<dyn FnOnce() + Send>; 2] = [
+                Box::new(|| drop(kernel.socket(Family::V4))),
+                Box::new(|| drop(socket.local_address())),
+            ];
+            for touch in touches {
+                let payload = scope.spawn(touch).join().unwrap_err();
+                let said = message(payload);
+                assert!(said.contains("threads are not simulated"), "{said}");
+            }
+        });
+        // So does one that wakes a task of a host that waits.
+        let kept = Arc::new(Mutex::new(None::<Waker>));
+        let keeps = Arc::clone(&kept);
+        world.host("sleeper", move || {
+            let keeps = Arc::clone(&keeps);
+            poll_fn(move |cx| {
+                *keeps.lock().unwrap() = Some(cx.waker().clone());
+                Poll::Pending
+            })
+        });
+        world.run_for(MS(1));
+        let waker = kept.lock().unwrap().take().unwrap();
+        let said = message(std::thread::spawn(move || waker.wake()).join().unwrap_err());
+        assert!(said.contains("threads are not simulated"), "{said}");
     });
-    // So does one that wakes a task of a host that waits.
-    let kept = Arc::new(Mutex::new(None::<Waker>));
-    let keeps = Arc::clone(&kept);
-    world.host("sleeper", move || {
-        let keeps = Arc::clone(&keeps);
-        poll_fn(move |cx| {
-            *keeps.lock().unwrap() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-    });
-    world.run_for(MS(1));
-    let waker = kept.lock().unwrap().take().unwrap();
-    let said = message(std::thread::spawn(move || waker.wake()).join().unwrap_err());
-    assert!(said.contains("threads are not simulated"), "{said}");
 }
 
 #[test]
 fn a_socket_can_connect_to_itself() {
-    let world = World::seeded(10);
-    world.set_call_time(Duration::ZERO);
-    let kernel = world.kernel();
-    let socket = kernel.socket(Family::V4).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let own: SocketAddr = socket.local_address().unwrap();
-    assert_eq!(socket.connect(own).unwrap(), Connect::InProgress);
-    assert_eq!(socket.connect(own).unwrap(), Connect::Done);
-    assert_eq!(socket.peer_address().unwrap(), own);
-    socket.send(b"to myself").unwrap();
-    let mut buffer = [0; 16];
-    assert_eq!(socket.recv(&mut buffer).unwrap(), 9);
+    twice(10, |world| {
+        world.set_call_time(Duration::ZERO);
+        let kernel = world.kernel();
+        let socket = kernel.socket(Family::V4).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own: SocketAddr = socket.local_address().unwrap();
+        assert_eq!(socket.connect(own).unwrap(), Connect::InProgress);
+        assert_eq!(socket.connect(own).unwrap(), Connect::Done);
+        assert_eq!(socket.peer_address().unwrap(), own);
+        socket.send(b"to myself").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 9);
+    });
 }

@@ -70,5 +70,5 @@ pub use link::Link;
 #[doc(hidden)]
 pub use planted::Planted;
 pub use random::Random;
-pub use seeds::{Report, seeds};
+pub use seeds::{Report, seeds, seeds_twice, twice};
 pub use world::{Counts, World};

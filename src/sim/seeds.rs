@@ -3,10 +3,12 @@
 use super::World;
 use super::fault::KINDS;
 use std::any::Any;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the runs of many seeds came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,46 @@ pub struct Report {
 /// injected, and the last lines of the trace; `World::seeded` with that seed has it happen again.
 /// [`Report::check`] makes a test of it.
 pub fn seeds(range: Range<u64>, test: impl Fn(&World) + Sync) -> Report {
+    in_parallel(range, |seed| run(seed, &test).0)
+}
+
+/// As [`seeds`], with each seed run twice: it is a failure, too, if the second run takes another
+/// course than the first.
+///
+/// Then something decides that is not in the seed, such as the machine's clock, or the order of a
+/// `HashMap`; and what such a test finds would not happen again.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::time::Duration;
+/// use whirligig::sim::seeds_twice;
+///
+/// let report = seeds_twice(0..20, |world| {
+///     // Each set has an order of its own.
+///     for delay_ms in HashSet::from([3, 5, 7, 11, 13, 17, 19]) {
+///         world.run_for(Duration::from_millis(delay_ms));
+///     }
+/// });
+/// assert!(report.failure.unwrap().1.contains("is not the same when it is repeated"));
+/// ```
+pub fn seeds_twice(range: Range<u64>, test: impl Fn(&World) + Sync) -> Report {
+    in_parallel(range, |seed| run_twice(seed, &test))
+}
+
+/// Runs `test` twice in worlds of one seed, and returns what it came to.
+///
+/// # Panics
+/// If the test does, and if the second run takes another course than the first.
+pub fn twice<R>(seed: u64, test: impl Fn(&World) -> R) -> R {
+    let last = RefCell::new(None);
+    run_twice(seed, &|world: &World| drop(last.replace(Some(test(world))))).check();
+    match last.take() {
+        Some(result) => result,
+        None => panic!("a run that did not fail came to no end"),
+    }
+}
+
+fn in_parallel(range: Range<u64>, run: impl Fn(u64) -> Report + Sync) -> Report {
     let next = AtomicU64::new(range.start);
     let end = AtomicU64::new(range.end);
     let report = Mutex::new(Report::default());
@@ -52,7 +94,7 @@ pub fn seeds(range: Range<u64>, test: impl Fn(&World) + Sync) -> Report {
                     if seed >= end.load(Ordering::Acquire) {
                         break;
                     }
-                    let one = run(seed, &test);
+                    let one = run(seed);
                     if one.failure.is_some() {
                         // Those below it may fail too, and the lowest is to be told.
                         end.fetch_min(seed, Ordering::AcqRel);
@@ -65,11 +107,43 @@ pub fn seeds(range: Range<u64>, test: impl Fn(&World) + Sync) -> Report {
     report.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(seed: u64, test: &impl Fn(&World)) -> Report {
+/// What tells one course of a run from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Course {
+    hash: u64,
+    lines_and_calls: (u64, u64),
+    elapsed: Duration,
+}
+
+impl Course {
+    fn of(world: &World) -> Course {
+        let (lines_and_calls, elapsed) = (world.line_and_call_counts(), world.elapsed());
+        Course { hash: world.hash(), lines_and_calls, elapsed }
+    }
+}
+
+fn run_twice(seed: u64, test: &impl Fn(&World)) -> Report {
+    let (mut report, first) = run(seed, test);
+    if report.failure.is_none() {
+        let (again, second) = run(seed, test);
+        report.failure = again.failure;
+        if first != second && report.failure.is_none() {
+            let text = format!(
+                "the run of seed {seed} is not the same when it is repeated: something decides \
+                 that is not in the seed\n{first:?}\n{second:?}\n"
+            );
+            report.failure = Some((seed, text));
+        }
+    }
+    report
+}
+
+fn run(seed: u64, test: &impl Fn(&World)) -> (Report, Course) {
     let world = World::seeded(seed);
     let result = catch_unwind(AssertUnwindSafe(|| test(&world)));
+    let course = Course::of(&world);
     let mut report = Report { seeds: 1, ..Report::default() };
-    report.calls = world.line_and_call_counts().1;
+    report.calls = course.lines_and_calls.1;
     report.exercised = world.exercised();
     report.polls_and_wakes = world.poll_and_wake_counts();
     for (count, (_, injected)) in report.injected.iter_mut().zip(world.injected()) {
@@ -80,7 +154,7 @@ fn run(seed: u64, test: &impl Fn(&World)) -> Report {
         // What a failed test leaves behind may be anything: its drop is not asked for.
         std::mem::forget(world);
     }
-    report
+    (report, course)
 }
 
 fn describe(world: &World, payload: &(dyn Any + Send)) -> String {

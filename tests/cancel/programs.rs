@@ -2,6 +2,7 @@
 
 use crate::scene::{Scene, helper, listener, pair};
 use std::cell::Cell;
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -115,14 +116,35 @@ pub(crate) async fn listen_shared(scene: Scene) -> io::Result<()> {
 pub(crate) async fn serve_delays(scene: Scene) -> io::Result<()> {
     let listeners = delay::listen("127.0.0.1:0").await?;
     let address = listeners[0].local_addr()?;
+    let serving = delay::serve(listeners, ServiceOptions::default(), log(), stop);
+    served(&scene, address, serving).await
+}
+
+pub(crate) async fn serve_shared(scene: Scene) -> io::Result<()> {
+    let listeners = delay::listen_shared("127.0.0.1:0", 2).await?;
+    let address = listeners[0][0].local_addr()?;
+    let options = ServiceOptions::default();
+    let report = |event| panic!("{event}");
+    served(&scene, address, delay::serve_shared(listeners, &options, log, report, stop)).await
+}
+
+fn log() -> Log {
+    Log::new(None, Box::new(io::sink()))
+}
+
+async fn stop() -> io::Result<()> {
+    sleep(20 * MS).await;
+    Ok(())
+}
+
+/// A service, with a client that asks and one that does not.
+async fn served(
+    scene: &Scene,
+    address: SocketAddr,
+    serving: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
     let client = helper(async move { http::get(address, "host", "/1/hello").await });
     let mut idle = TcpStream::connect(address).await?;
-    let stop = async || {
-        sleep(20 * MS).await;
-        Ok(())
-    };
-    let log = Log::new(None, Box::new(io::sink()));
-    let serving = delay::serve(listeners, ServiceOptions::default(), log, stop);
     let served = scene.cut.poll(serving).await;
     let answered = client.join().await;
     // At its end or by a reset, but long before its idle time is over.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use whirligig::net::{TcpListener, TcpSocket, TcpStream};
-use whirligig::sim::{Counts, Fault, Faults, Link, World};
+use whirligig::sim::{Counts, Fault, Faults, Link, World, twice};
 use whirligig::sync::oneshot;
 use whirligig::task::JoinHandle;
 use whirligig::time::{sleep, timeout};
@@ -130,8 +130,12 @@ pub(crate) struct Seen {
 /// Runs a case in the world of `seed`, cut in the `at`th place. Whatever comes of it, nothing may be
 /// left: no task, timer, registration, descriptor or connection.
 pub(crate) fn play(case: &Case, seed: u64, at: u64, trouble: Trouble) -> Seen {
+    twice(seed, |world| play_in(world, case, at, trouble))
+}
+
+fn play_in(world: &World, case: &Case, at: u64, trouble: Trouble) -> Seen {
     let run = case.run;
-    let world = World::seeded(seed);
+    let seed = world.seed();
     let what = format!("{}, seed {seed}, place {at}, {trouble:?}", case.operation);
     let _told = Told(&what);
     let cut = Rc::new(Cut { at, passed: Cell::new(0), wakers_left: Cell::new(0) });

@@ -1,5 +1,5 @@
-//! Runs the general workload over many seeds: `cargo run --profile sim --features sim --example sim --
-//! [SEEDS [FIRST]]`. It ends with the first failure, or with what was exercised.
+//! Runs the general workload over many seeds, and ends with the first failure, or with what was
+//! exercised: `cargo run --profile sim --features sim --example sim -- [SEEDS [FIRST]]`.
 
 mod workload;
 
