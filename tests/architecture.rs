@@ -36,6 +36,7 @@ const COLUMNS_MAX: usize = 100;
 
 /// Calls of `expect` outside of tests: each message says why it can't fail, or whose fault it is.
 const EXPECTED: &[(&str, &str)] = &[
+    ("src/net/connect.rs", "a connect is not polled after it is done"),
     ("src/net/half.rs", "only `reunite` takes it, and the half with it"),
     ("src/net/half.rs", "the halves are the only two references"),
     ("src/net/listener.rs", "nobody but the listener keeps it"),
@@ -43,7 +44,6 @@ const EXPECTED: &[(&str, &str)] = &[
     ("src/reactor/watched.rs", "only this takes it"),
     ("src/sync/mutex.rs", "a guard has the value until it is dropped"),
     // Misuse, documented under "Panics".
-    ("src/net/socket.rs", "a connect is not polled after it is done"),
     ("src/runtime.rs", "`spawn` takes a runtime's turn: see `Runtime`"),
     ("src/sync/mutex.rs", "only a leaked guard keeps the value"),
     ("src/task/join.rs", "a join handle is not polled after it gave the output"),

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// A socket that listens for TCP connections.
 ///
@@ -94,30 +94,39 @@ impl TcpListener {
         }
     }
 
+    #[inline]
     fn poll_accept(
         &self,
         cx: &Context<'_>,
         number: &mut Option<u64>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accepted = self.watched.poll_level_call(cx, Direction::Read, number, |listener| {
-                let accepted = listener.accept();
+            // Beside the result, which is handed through several functions.
+            let mut accepted = None;
+            let polled = self.watched.poll_level_call(cx, Direction::Read, number, |listener| {
+                let result = listener.accept();
                 let may_rest = self.watched.reports_by_level();
-                match &accepted {
+                match &result {
                     Ok(_) if may_rest => self.asking.set(self.asking.get().after_connection()),
                     Err(error) if would_block(error) => {
                         self.asking.set(self.asking.get().after_none());
                     }
                     _ => {}
                 }
+                accepted = Some(result?);
                 let asks = !may_rest || self.asking.get().asks();
-                accepted.map(|one| (one, if asks { After::MayBeMore } else { After::Short }))
+                Ok(((), if asks { After::MayBeMore } else { After::Short }))
             });
-            return Poll::Ready(match ready!(accepted) {
-                Ok((descriptor, peer)) => Ok((TcpStream::new(Watched::new(descriptor)), peer)),
-                Err(error) if is_connection_error(&error) => continue,
-                Err(error) => Err(crate::io::during("accept", "tcp", error)),
-            });
+            return match (polled, accepted) {
+                (_, Some((descriptor, peer))) => {
+                    Poll::Ready(Ok((TcpStream::new(Watched::new(descriptor)), peer)))
+                }
+                (Poll::Ready(Err(error)), None) if is_connection_error(&error) => continue,
+                (Poll::Ready(Err(error)), None) => {
+                    Poll::Ready(Err(crate::io::during("accept", "tcp", error)))
+                }
+                (_, None) => Poll::Pending,
+            };
         }
     }
 
@@ -233,6 +242,7 @@ pub struct Accept<'a> {
 impl Future for Accept<'_> {
     type Output = io::Result<(TcpStream, SocketAddr)>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         this.listener.poll_accept(cx, &mut this.number)

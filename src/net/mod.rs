@@ -4,6 +4,7 @@
 //! [`TcpStream::detach`] takes one out, to be used elsewhere.
 
 mod address;
+mod connect;
 mod half;
 mod listener;
 mod socket;

@@ -1,15 +1,14 @@
 //! A socket before it listens or connects.
 
+use super::connect::Connecting;
 use super::{TcpListener, TcpStream};
 use crate::io::during;
-use crate::reactor::{After, Direction, Watched, current_kernel};
-use crate::sys::{Connect, Family, SocketOption};
+use crate::reactor::{Watched, current_kernel};
+use crate::sys::{Family, SocketOption};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 /// Connections that a listener's queue holds by default; the kernel caps it at
 /// `/proc/sys/net/core/somaxconn`.
@@ -62,8 +61,14 @@ impl TcpSocket {
     }
 
     /// A socket for the family of `address`.
+    #[inline]
     pub(super) fn for_address(address: &SocketAddr) -> io::Result<TcpSocket> {
         TcpSocket::new(Family::of(address))
+    }
+
+    #[inline]
+    pub(super) fn into_watched(self) -> Watched {
+        self.watched
     }
 
     fn set(&self, option: SocketOption, value: i32) -> io::Result<()> {
@@ -143,7 +148,7 @@ impl TcpSocket {
         self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<TcpStream>> + use<> {
-        Connecting { watched: Some(self.watched), address, is_under_way: false }
+        Connecting::of(self.watched, address)
     }
 
     /// A listener at the default backlog.
@@ -152,62 +157,6 @@ impl TcpSocket {
         socket.set_reuse_address(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG).map_err(|error| during("listen", address, error))
-    }
-}
-
-/// The future of [`TcpSocket::connect`]: small, as it is moved about before it is polled.
-struct Connecting {
-    /// None once it is done.
-    watched: Option<Watched>,
-    address: SocketAddr,
-    is_under_way: bool,
-}
-
-impl Connecting {
-    /// Asks again each time that the socket becomes writable: unlike `SO_ERROR`, a second
-    /// `connect(2)` tells a connection that stands from one still under way, as well as from one
-    /// that failed. It is asked once at once, too: on the same machine it mostly stands by then.
-    #[inline]
-    fn poll_connected(&mut self, watched: &Watched, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_under_way {
-            match watched.descriptor().connect(self.address) {
-                Ok(Connect::InProgress) => self.is_under_way = true,
-                result => return Poll::Ready(result.map(drop)),
-            }
-        }
-        watched.poll_call(cx, Direction::Write, |descriptor| {
-            match descriptor.connect(self.address)? {
-                Connect::Done => Ok(((), After::MayBeMore)),
-                Connect::InProgress => Err(io::ErrorKind::WouldBlock.into()),
-            }
-        })
-    }
-}
-
-impl Future for Connecting {
-    type Output = io::Result<TcpStream>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let watched = this.watched.take().expect("a connect is not polled after it is done");
-        match this.poll_connected(&watched, cx) {
-            Poll::Pending => {
-                this.watched = Some(watched);
-                Poll::Pending
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(during("connect", this.address, error))),
-            Poll::Ready(Ok(())) => {
-                // What the peer says takes a while to come, whoever speaks first: so the first
-                // read waits at once, rather than to be told that there is nothing.
-                watched.clear_readiness(Direction::Read);
-                if this.is_under_way {
-                    // Whoever waits to write may be another task than this.
-                    watched.forget_waiter(Direction::Write);
-                }
-                Poll::Ready(Ok(TcpStream::new(watched)))
-            }
-        }
     }
 }
 

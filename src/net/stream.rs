@@ -1,7 +1,7 @@
 //! TCP connections.
 
-use super::TcpSocket;
-use super::address::{Addresses, Target, resolve};
+use super::address::Addresses;
+use super::connect::ConnectingTo;
 use super::half::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::event::Readiness;
 use crate::io::{AsyncRead, AsyncWrite};
@@ -39,12 +39,9 @@ impl TcpStream {
     /// # Errors
     /// Those of [`resolve`], and then the last address's: `ConnectionRefused`, `TimedOut`,
     /// `NetworkUnreachable` and the others of `connect(2)`.
-    pub async fn connect(target: impl Addresses) -> io::Result<TcpStream> {
-        match target.target()? {
-            Target::One(address) => TcpSocket::for_address(&address)?.connect(address).await,
-            // Apart, so that it takes no room in the futures of those who have an address.
-            target => Box::pin(connect_to_any(target)).await,
-        }
+    #[inline]
+    pub fn connect(target: impl Addresses) -> impl Future<Output = io::Result<TcpStream>> {
+        ConnectingTo::new(target.target())
     }
 
     /// Waits until a read may find something: bytes, the end of the stream, or an error. So no
@@ -384,22 +381,6 @@ impl TcpStream {
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         Ok(self.watched.into_descriptor().into_owned_fd()?.into())
     }
-}
-
-async fn connect_to_any(target: Target) -> io::Result<TcpStream> {
-    let mut last = io::ErrorKind::NotFound.into();
-    for address in resolve(target).await? {
-        // Where the kernel lacks a family, an address of the other may do.
-        let connected = match TcpSocket::for_address(&address) {
-            Ok(socket) => socket.connect(address).await,
-            Err(error) => Err(error),
-        };
-        match connected {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// What a transfer of `count` bytes, when `asked` were possible, says of the readiness. Nothing,

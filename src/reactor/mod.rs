@@ -241,6 +241,7 @@ impl Reactor {
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`; then nothing stays behind.
+    #[inline(always)]
     fn register(
         self: &Rc<Self>,
         descriptor: &Descriptor,
@@ -315,10 +316,12 @@ impl Reactor {
     #[inline(always)]
     fn forget(&self, source: &Rc<Source>) {
         // Before it can be another's: dropping wakers is foreign code, which may register sockets.
-        let (reader, writer) = source.take_only();
-        let removed = self.sources.borrow_mut().remove(source);
-        if reader.is_some() || writer.is_some() {
+        let taken = source.take_only();
+        let removed = self.sources.borrow_mut().remove(source, !taken.others_may_wait);
+        if let Some(reader) = taken.reader {
             drop_waker(reader);
+        }
+        if let Some(writer) = taken.writer {
             drop_waker(writer);
         }
         if let Some(removed) = removed {

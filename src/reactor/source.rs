@@ -3,11 +3,21 @@
 use super::waiters::{Waiters, WakeOwn};
 use super::{Reactor, current};
 use crate::contain::contain;
-use crate::event::{EPOLLIN, Event, Interest, Readiness};
+use crate::event::{EPOLLIN, EPOLLRDHUP, Event, Interest, Readiness};
 use crate::slab::Key;
 use std::cell::Cell;
 use std::rc::Weak;
 use std::task::Waker;
+
+/// What is taken out of a source that loses its socket.
+pub(super) struct Taken {
+    /// Who had reading to itself.
+    pub(super) reader: Option<Waker>,
+    /// Who had writing to itself.
+    pub(super) writer: Option<Waker>,
+    /// Whether somebody may wait for it still.
+    pub(super) others_may_wait: bool,
+}
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +105,6 @@ impl Source {
         self.key.set(key);
     }
 
-    /// Whether somebody may wait for it still, once those were taken out who have a direction to
-    /// themselves.
-    #[inline]
-    pub(super) fn has_waiters_left(&self) -> bool {
-        self.readers.are_left() || self.writers.are_left()
-    }
-
     /// Whether it is the current reactor's. No other can have the address of one that is
     /// remembered here.
     #[inline]
@@ -168,7 +171,7 @@ impl Source {
     }
 
     /// Has `waker` woken when the direction is ready, for whoever has it to itself.
-    #[inline]
+    #[inline(always)]
     pub(super) fn wait_alone(&self, direction: Direction, waker: &Waker) {
         self.waits(direction).set(true);
         self.waiters(direction).set_only(waker);
@@ -187,14 +190,20 @@ impl Source {
     }
 
     /// Takes in what the kernel reported, and wakes those who wait for it, if that is what nearly
-    /// all events are: bytes, for nobody but whom `wake_own` wakes. Else this does nothing, and
-    /// returns false.
+    /// all events are: bytes, perhaps the last of them, for nobody but whom `wake_own` wakes. Else
+    /// this does nothing, and returns false.
     #[inline(always)]
     pub(super) fn deliver_to_own(&self, event: Event, wake_own: impl WakeOwn) -> bool {
-        if event.bits() != EPOLLIN || !self.readers.wake_own(&self.reader_waits, wake_own) {
+        const AND_NO_MORE: u32 = EPOLLIN | EPOLLRDHUP;
+        let readiness = match event.bits() {
+            EPOLLIN => Readiness::READABLE,
+            AND_NO_MORE => Readiness::READABLE.union(Readiness::READ_CLOSED),
+            _ => return false,
+        };
+        if !self.readers.wake_own(&self.reader_waits, wake_own) {
             return false;
         }
-        self.readiness.set(self.readiness.get().union(Readiness::READABLE));
+        self.readiness.set(self.readiness.get().union(readiness));
         true
     }
 
@@ -215,10 +224,12 @@ impl Source {
 
     /// Takes out the wakers of those who have a direction to themselves, if there are any.
     #[inline]
-    pub(super) fn take_only(&self) -> (Option<Waker>, Option<Waker>) {
+    pub(super) fn take_only(&self) -> Taken {
         self.reader_waits.set(false);
         self.writer_waits.set(false);
-        (self.readers.take_only(), self.writers.take_only())
+        let (reader, other_readers_may) = self.readers.take_only();
+        let (writer, other_writers_may) = self.writers.take_only();
+        Taken { reader, writer, others_may_wait: other_readers_may || other_writers_may }
     }
 
     /// Drops those wakers.

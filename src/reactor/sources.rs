@@ -98,9 +98,10 @@ impl Sources {
     /// Frees the place of a source: from now on its key names nothing. What is returned, if
     /// anything, is for the caller to drop when nothing is borrowed.
     ///
-    /// If somebody may wait for the source still, it is not used again.
+    /// Unless it `serves_again`, as it may not while somebody may wait for it still, another source
+    /// takes its place.
     #[inline]
-    pub(super) fn remove(&mut self, source: &Rc<Source>) -> Option<Rc<Source>> {
+    pub(super) fn remove(&mut self, source: &Rc<Source>, serves_again: bool) -> Option<Rc<Source>> {
         let key = source.key();
         let index = key.slot();
         let place = self.places.get_mut(index)?;
@@ -110,7 +111,7 @@ impl Sources {
         }
         self.len -= 1;
         let generation = key.generation() + 1;
-        if generation == RETIRED || self.spare == SPARE_MAX || source.has_waiters_left() {
+        if generation == RETIRED || self.spare == SPARE_MAX || !serves_again {
             return self.vacate(index, generation);
         }
         source.set_key(Key::new(index as u32, generation));
@@ -169,7 +170,7 @@ mod tests {
         let first = insert(&mut sources);
         let old = first.key();
         assert!(sources.get(old).is_some());
-        assert!(sources.remove(&first).is_none());
+        assert!(sources.remove(&first, true).is_none());
         assert!(sources.get(old).is_none());
         let second = insert(&mut sources);
         assert!(Rc::ptr_eq(&first, &second) && second.key() != old);
@@ -182,7 +183,7 @@ mod tests {
         let mut sources = Sources::new();
         let count = SPARE_MAX as usize + 10;
         let all: Vec<_> = (0..count).map(|_| insert(&mut sources)).collect();
-        let dropped = all.iter().filter_map(|source| sources.remove(source)).count();
+        let dropped = all.iter().filter_map(|source| sources.remove(source, true)).count();
         assert_eq!((dropped, sources.len()), (10, 0));
         let keys: Vec<_> = all.iter().map(|source| source.key()).collect();
         let again: Vec<_> = (0..count).map(|_| insert(&mut sources)).collect();
@@ -200,7 +201,9 @@ mod tests {
         let shared = insert(&mut sources);
         let (old, mut number) = (shared.key(), None);
         shared.waiters(super::super::Direction::Read).set_shared(&mut number, Waker::noop());
-        assert!(sources.remove(&shared).is_some_and(|removed| Rc::ptr_eq(&removed, &shared)));
+        let serves_again = !shared.take_only().others_may_wait;
+        let removed = sources.remove(&shared, serves_again);
+        assert!(removed.is_some_and(|removed| Rc::ptr_eq(&removed, &shared)));
         let next = insert(&mut sources);
         assert!(!Rc::ptr_eq(&next, &shared) && sources.get(old).is_none());
     }
@@ -210,7 +213,7 @@ mod tests {
         let mut sources = Sources::new();
         let source = insert(&mut sources);
         source.set_key(Key::new(0, RETIRED - 1));
-        assert!(sources.remove(&source).is_some());
+        assert!(sources.remove(&source, true).is_some());
         assert_eq!(insert(&mut sources).key(), Key::new(1, 0));
         assert_eq!((sources.take(0).is_none(), sources.len()), (true, 1));
     }
@@ -222,7 +225,7 @@ mod tests {
         assert!(sources.take(0).is_some());
         let new = insert(&mut sources);
         assert!(new.key() != old.key());
-        assert!(sources.remove(&old).is_none());
+        assert!(sources.remove(&old, true).is_none());
         assert!(sources.get(new.key()).is_some() && sources.len() == 1);
     }
 }

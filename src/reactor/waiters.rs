@@ -94,7 +94,7 @@ impl Waiters {
     }
 
     pub(super) fn take(&self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.take_only());
+        wakers.extend(self.take_only().0);
         if let Some(shared) = self.shared.get() {
             wakers.extend(shared.first.take().map(|(_, waker)| waker));
             wakers.extend(shared.others.borrow_mut().drain(..).map(|(_, waker)| waker));
@@ -102,7 +102,7 @@ impl Waiters {
     }
 
     /// Makes `waker` the one of whoever has the direction to itself.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_only(&self, waker: &Waker) {
         if !self.has_only(waker) {
             self.replace_only(waker);
@@ -118,38 +118,33 @@ impl Waiters {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn replace_only(&self, waker: &Waker) {
         if self.only.try_borrow_mut().is_err() {
             return self.set_shared(&mut None, waker);
         }
         // Cloning is foreign code, too: nothing is borrowed meanwhile.
         let new = waker.clone();
-        let old = self.only.replace(Some(new));
-        if old.is_some() {
+        if let Some(old) = self.only.replace(Some(new)) {
             drop_waker(old);
         }
     }
 
-    /// Whether somebody may be here still, once that waker was taken out: one of several, or the
-    /// waker that is being woken.
+    /// Takes that waker out again. Whether somebody may be here still: one of several, or the waker
+    /// that is being woken.
     #[inline]
-    pub(super) fn are_left(&self) -> bool {
-        let is_out = matches!(self.only.try_borrow().as_deref(), Ok(None));
-        !is_out || self.shared.get().is_some()
-    }
-
-    /// Takes that waker out again.
-    #[inline]
-    pub(super) fn take_only(&self) -> Option<Waker> {
-        self.only.try_borrow_mut().ok()?.take()
+    pub(super) fn take_only(&self) -> (Option<Waker>, bool) {
+        let (only, is_lent) = match self.only.try_borrow_mut() {
+            Ok(mut only) => (only.take(), false),
+            Err(_) => (None, true),
+        };
+        (only, is_lent || self.shared.get().is_some())
     }
 
     /// Takes that waker out again, and drops it.
     #[inline]
     pub(super) fn clear_only(&self) {
-        let old = self.take_only();
-        if old.is_some() {
+        if let (Some(old), _) = self.take_only() {
             drop_waker(old);
         }
     }
@@ -166,7 +161,7 @@ impl Waiters {
             next
         });
         if let Some(old) = shared.set(own, new) {
-            drop_waker(Some(old));
+            drop_waker(old);
         }
     }
 
@@ -180,7 +175,7 @@ impl Waiters {
     pub(super) fn remove_shared(&self, number: u64) {
         let Some(shared) = self.shared.get() else { return };
         if let Some(old) = shared.remove(number) {
-            drop_waker(Some(old));
+            drop_waker(old);
         }
     }
 }
@@ -293,6 +288,6 @@ impl Shared {
 
 /// Drops a waker, which may run any code.
 #[cold]
-pub(super) fn drop_waker(waker: Option<Waker>) {
+pub(super) fn drop_waker(waker: Waker) {
     contain(|| drop(waker));
 }

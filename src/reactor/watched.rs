@@ -215,7 +215,11 @@ impl Watched {
     #[cold]
     #[inline(never)]
     fn watch_and_wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
-        match self.source_for(direction) {
+        let watched = match self.source.get() {
+            None => self.register(direction),
+            Some(_) => self.source_for(direction),
+        };
+        match watched {
             Ok(source) => source.wait_alone(direction, cx.waker()),
             Err(error) => return Some(error),
         }
@@ -242,14 +246,14 @@ impl Watched {
     fn may_be_ready(&self, direction: Direction) -> bool {
         match self.source.get() {
             Some(source) => source.readiness().intersects(direction.readiness()),
-            None => self.may_be_ready_unwatched(direction),
+            // Outside of a turn it can't be registered, and only a call can tell.
+            None => self.is_assumed_ready(direction) || is_outside(),
         }
     }
 
-    #[inline(never)]
-    fn may_be_ready_unwatched(&self, direction: Direction) -> bool {
-        // Outside of a turn it can't be registered, and only a call can tell.
-        self.assumed.get().intersects(direction.readiness()) || !current::is_there()
+    #[inline]
+    fn is_assumed_ready(&self, direction: Direction) -> bool {
+        self.assumed.get().intersects(direction.readiness())
     }
 
     /// The kernel did less than was asked of it.
@@ -334,7 +338,7 @@ impl Watched {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn register(&self, direction: Direction) -> io::Result<&Source> {
         let current = Reactor::current().ok_or_else(outside)?;
         let assumed = self.assumed.get();
@@ -378,7 +382,13 @@ impl Watched {
 #[cold]
 fn give_way(cx: &Context<'_>) -> Option<io::Error> {
     let _: Poll<()> = budget::give_way(cx);
-    (!current::is_there()).then(outside)
+    is_outside().then(outside)
+}
+
+/// Whether no runtime has its turn on this thread.
+#[inline]
+fn is_outside() -> bool {
+    !current::is_there()
 }
 
 #[inline]

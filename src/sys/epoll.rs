@@ -41,6 +41,7 @@ impl Epoll {
     /// # Errors
     /// `AlreadyExists` if it is watched already, `PermissionDenied` if such a descriptor can't be
     /// watched, and the exhaustion of memory or of watches (`epoll_ctl(2)`).
+    #[inline]
     pub fn add(&self, target: &Descriptor, bits: u32, token: u64) -> io::Result<()> {
         self.0.epoll_ctl(Control::Add { bits, token }, target)
     }
@@ -226,6 +227,7 @@ pub(in crate::sys) fn create() -> io::Result<OwnedFd> {
     ffi::epoll_create1(ffi::CLOEXEC).ok_or_else(io::Error::last_os_error)
 }
 
+#[inline]
 pub(in crate::sys) fn control(
     epoll: BorrowedFd<'_>,
     control: Control,

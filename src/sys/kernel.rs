@@ -217,6 +217,7 @@ calls! {
 }
 
 /// [`epoll::control`] on any two descriptors of Linux's.
+#[inline]
 fn control(fd: BorrowedFd<'_>, change: Control, target: &Descriptor) -> io::Result<()> {
     epoll::control(fd, change, target.as_fd())
 }

@@ -24,7 +24,8 @@ the promise, and that no task, timer, registration, descriptor or connection is 
 /// Futures that are no operations of their own, and where they come from.
 const PARTS: &[(&str, &str)] = &[
     ("net::Accept", "net::TcpListener::accept"),
-    ("net::Connecting", "net::TcpStream::connect"),
+    ("net::Connecting", "net::TcpSocket::connect"),
+    ("net::ConnectingTo", "net::TcpStream::connect"),
     ("time::Sleep", "time::sleep"),
     ("io::Read", "io::AsyncRead::read"),
     ("io::ReadExact", "io::AsyncRead::read_exact"),

@@ -1,0 +1,156 @@
+//! Connecting: to an address, and to the first of several at which that works.
+
+use super::address::{Target, resolve};
+use super::{TcpSocket, TcpStream};
+use crate::io::during;
+use crate::reactor::{After, Direction, Watched};
+use crate::sys::Connect;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The future of [`TcpSocket::connect`]: small, as it is moved about before it is polled.
+///
+/// ```text
+///                 socket(2)         connect(2): EINPROGRESS         connect(2): done
+///   New address -----------> Open --------------------------> UnderWay ----------> Done
+///                              `----- connect(2): done ---------------------------^
+/// ```
+pub(super) struct Connecting {
+    /// None before there is a socket, and once it is done.
+    watched: Option<Watched>,
+    address: SocketAddr,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    Open,
+    UnderWay,
+    Done,
+}
+
+impl Connecting {
+    /// Connects `watched`, a socket.
+    #[inline]
+    pub(super) fn of(watched: Watched, address: SocketAddr) -> Connecting {
+        Connecting { watched: Some(watched), address, stage: Stage::Open }
+    }
+
+    /// Connects a socket that is made by the first poll.
+    #[inline]
+    fn to(address: SocketAddr) -> Connecting {
+        Connecting { watched: None, address, stage: Stage::New }
+    }
+
+    /// Asks again each time that the socket becomes writable: unlike `SO_ERROR`, a second
+    /// `connect(2)` tells a connection that stands from one still under way, as well as from one
+    /// that failed. It is asked once at once, too: on the same machine it mostly stands by then.
+    #[inline]
+    fn poll_connected(
+        stage: &mut Stage,
+        watched: &Watched,
+        address: SocketAddr,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if *stage == Stage::Open {
+            match watched.descriptor().connect(address) {
+                Ok(Connect::InProgress) => *stage = Stage::UnderWay,
+                result => return Poll::Ready(result.map(drop)),
+            }
+        }
+        watched.poll_call(cx, Direction::Write, |descriptor| match descriptor.connect(address)? {
+            Connect::Done => Ok(((), After::MayBeMore)),
+            Connect::InProgress => Err(io::ErrorKind::WouldBlock.into()),
+        })
+    }
+}
+
+impl Future for Connecting {
+    type Output = io::Result<TcpStream>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.stage == Stage::New {
+            this.watched = Some(TcpSocket::for_address(&this.address)?.into_watched());
+            this.stage = Stage::Open;
+        }
+        let watched = this.watched.take().expect("a connect is not polled after it is done");
+        match Connecting::poll_connected(&mut this.stage, &watched, this.address, cx) {
+            Poll::Pending => {
+                this.watched = Some(watched);
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => {
+                this.stage = Stage::Done;
+                Poll::Ready(Err(during("connect", this.address, error)))
+            }
+            Poll::Ready(Ok(())) => {
+                // What the peer says takes a while to come, whoever speaks first: so the first
+                // read waits at once, rather than to be told that there is nothing.
+                watched.clear_readiness(Direction::Read);
+                if this.stage == Stage::UnderWay {
+                    // Whoever waits to write may be another task than this.
+                    watched.forget_waiter(Direction::Write);
+                }
+                this.stage = Stage::Done;
+                Poll::Ready(Ok(TcpStream::new(watched)))
+            }
+        }
+    }
+}
+
+/// The future of [`TcpStream::connect`].
+pub(super) enum ConnectingTo {
+    /// An address is known.
+    One(Connecting),
+    /// Apart, so that it takes no room in the futures of those who have an address.
+    Any(Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>),
+    /// The target is none; None once that was told.
+    Nowhere(Option<io::Error>),
+}
+
+impl ConnectingTo {
+    #[inline]
+    pub(super) fn new(target: io::Result<Target>) -> ConnectingTo {
+        match target {
+            Ok(Target::One(address)) => ConnectingTo::One(Connecting::to(address)),
+            Ok(target) => ConnectingTo::Any(Box::pin(connect_to_any(target))),
+            Err(error) => ConnectingTo::Nowhere(Some(error)),
+        }
+    }
+}
+
+#[cold]
+fn told(error: &mut Option<io::Error>) -> io::Error {
+    error.take().expect("a connect is not polled after it is done")
+}
+
+impl Future for ConnectingTo {
+    type Output = io::Result<TcpStream>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            ConnectingTo::One(connecting) => Pin::new(connecting).poll(cx),
+            ConnectingTo::Any(connecting) => connecting.as_mut().poll(cx),
+            ConnectingTo::Nowhere(error) => Poll::Ready(Err(told(error))),
+        }
+    }
+}
+
+async fn connect_to_any(target: Target) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for address in resolve(target).await? {
+        // Where the kernel lacks a family, an address of the other may do.
+        match Connecting::to(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
