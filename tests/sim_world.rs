@@ -3,13 +3,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use whirligig::io::{AsyncRead, AsyncWrite};
-use whirligig::net::{TcpListener, TcpStream};
+use whirligig::net::{TcpListener, TcpStream, UdpSocket};
 use whirligig::signal::{Signal, Signals};
-use whirligig::sim::{Link, twice};
+use whirligig::sim::{Link, World, twice};
 use whirligig::sys::{Connect, Family};
 use whirligig::time::{Instant, sleep, timeout};
 
@@ -76,6 +77,87 @@ fn a_link_passes_so_many_bytes_in_a_second() {
             assert_eq!(all.len(), 100_000);
             assert!((10.0..10.5).contains(&took.as_secs_f64()), "{took:?}");
         });
+    });
+}
+
+#[test]
+fn what_finds_a_links_queue_full_is_lost_and_a_stream_sends_it_again() {
+    let narrow = Link { bytes_per_second: 100_000, queue_bytes: 10_000, ..Link::default() };
+    twice(3, |world| {
+        world.set_link("main", "main", narrow);
+        let arrived = world.run_until(async {
+            let receiver = UdpSocket::bind("127.0.0.1:9").await.unwrap();
+            let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            sender.connect("127.0.0.1:9").await.unwrap();
+            for number in 0..100 {
+                sender.send(&[number; 1000]).await.unwrap();
+            }
+            let mut arrived = Vec::new();
+            let mut buffer = [0; 1000];
+            while let Ok(count) = timeout(MS(1000), receiver.recv(&mut buffer)).await {
+                assert_eq!(count.unwrap(), 1000);
+                arrived.push(buffer[0]);
+            }
+            arrived
+        });
+        // The queue is passed on while they are sent, which takes next to no time.
+        assert_eq!(arrived, (0..arrived.len() as u8).collect::<Vec<u8>>());
+        assert!((10..13).contains(&arrived.len()), "{arrived:?}");
+        world.finish();
+    });
+    twice(4, |world| {
+        world.host("server", || async {
+            let listener = TcpListener::bind("0.0.0.0:7").await?;
+            let (mut stream, _) = listener.accept().await?;
+            stream.write_all(&[7; 100_000]).await?;
+            stream.close().await
+        });
+        world.set_link("server", "main", narrow);
+        let all = world.run_until(async {
+            let mut all = Vec::new();
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            stream.read_to_end(&mut all, 1 << 20).await.unwrap();
+            all
+        });
+        assert!(all == [7; 100_000], "{} bytes", all.len());
+        world.finish();
+    });
+}
+
+#[test]
+fn what_is_left_at_the_end_is_found() {
+    let finish = |world: &World| {
+        let panic = catch_unwind(AssertUnwindSafe(|| world.finish())).unwrap_err();
+        *panic.downcast::<String>().unwrap()
+    };
+    twice(5, |world| {
+        let waker = world.run_until(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+        let found = finish(world);
+        assert!(found.ends_with("tasks, wakers or join handles of \"main\" are left"), "{found}");
+        drop(waker);
+    });
+    twice(6, |world| {
+        let socket = world.run_until(TcpListener::bind("0.0.0.0:7")).unwrap();
+        assert_eq!(finish(world), "\"main\" left 1 descriptors open");
+        drop(socket);
+        world.finish();
+    });
+    twice(7, |world| {
+        let task = world.run_until(async { whirligig::spawn(std::future::pending::<()>()) });
+        let found = finish(world);
+        assert!(found.ends_with("tasks, wakers or join handles of \"main\" are left"), "{found}");
+        drop(task);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_world_that_goes_on_beyond_its_time_is_ended() {
+    twice(8, |world| {
+        world.set_time_limit(Duration::from_secs(60));
+        let run = AssertUnwindSafe(|| world.run_for(Duration::from_secs(61)));
+        let panic = catch_unwind(run).unwrap_err().downcast::<String>().unwrap();
+        assert!(panic.starts_with("the world's time limit is over"), "{panic}");
     });
 }
 

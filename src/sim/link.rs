@@ -22,18 +22,22 @@ pub struct Link {
     pub jitter: Duration,
     /// What passes in a second; packets wait for those before them.
     pub bytes_per_second: u64,
+    /// How many bytes may wait so; a packet for which there is no room is lost.
+    pub queue_bytes: u64,
     /// Of a million packets, how many are lost. TCP sends them again, which takes 200 ms more; a
     /// datagram never arrives.
     pub lost_per_million: u32,
 }
 
 impl Default for Link {
-    /// Half a millisecond, a tenth of it jitter, as in a computing centre; no loss.
+    /// Half a millisecond, a tenth of it jitter, as in a computing centre; no loss, and no bound to
+    /// what passes. With one, 256 KiB wait.
     fn default() -> Link {
         Link {
             latency: Duration::from_micros(500),
             jitter: Duration::from_micros(50),
             bytes_per_second: u64::MAX,
+            queue_bytes: QUEUE_BYTES,
             lost_per_million: 0,
         }
     }
@@ -47,10 +51,32 @@ impl Link {
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             bytes_per_second: u64::MAX,
+            queue_bytes: QUEUE_BYTES,
             lost_per_million: 0,
         }
     }
+
+    /// What a packet takes that waits for none.
+    fn travels(&self, random: &mut Random) -> u64 {
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let late = match nanoseconds(self.jitter) {
+            0 => 0,
+            most => random.below(most),
+        };
+        nanoseconds(self.latency).saturating_add(late)
+    }
+
+    /// How long so many bytes take to pass.
+    fn takes(&self, bytes: u64) -> u64 {
+        let time = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second.max(1));
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
 }
+
+const QUEUE_BYTES: u64 = 256 * 1024;
+
+/// The size of a packet without data: that of its headers.
+const HEADER_BYTES: u64 = 40;
 
 /// After what time TCP sends again what was lost, at least (RFC 6298; Linux's TCP_RTO_MIN).
 const AGAIN: u64 = 200_000_000;
@@ -74,23 +100,10 @@ impl Links {
         self.own.insert((from, to), link);
     }
 
-    /// How long a packet takes; None if the hosts are cut off from each other.
+    /// How long a packet of a stream takes; None if the hosts are cut off from each other. What is
+    /// lost takes the time until it is sent again.
     pub(super) fn delay(
         &mut self,
-        from: usize,
-        to: usize,
-        bytes: u64,
-        now: u64,
-        random: &mut Random,
-    ) -> Option<u64> {
-        let own = || if from == to { Link::instant() } else { self.between };
-        let link = self.own.get(&(from, to)).copied().unwrap_or_else(own);
-        self.delay_on(link, from, to, bytes, now, random)
-    }
-
-    fn delay_on(
-        &mut self,
-        link: Link,
         from: usize,
         to: usize,
         bytes: u64,
@@ -100,23 +113,12 @@ impl Links {
         if !self.cut.is_empty() && self.is_cut(from, to) {
             return None;
         }
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let mut delay = nanoseconds(link.latency);
-        if !link.jitter.is_zero() {
-            delay = delay.saturating_add(random.below(nanoseconds(link.jitter)));
-        }
-        if random.chance(link.lost_per_million) {
-            delay = delay.saturating_add(AGAIN);
-        }
-        if link.bytes_per_second != u64::MAX {
-            // A packet without data has a size too: that of its headers.
-            let size = u128::from(bytes + 40) * 1_000_000_000;
-            let takes = u64::try_from(size / u128::from(link.bytes_per_second.max(1)));
-            let busy = self.busy.entry((from, to)).or_insert(now);
-            *busy = (*busy).max(now).saturating_add(takes.unwrap_or(u64::MAX));
-            delay = delay.saturating_add(*busy - now);
-        }
-        Some(delay)
+        let link = self.link(from, to);
+        let travels = link.travels(random);
+        let is_lost = random.chance(link.lost_per_million);
+        let waits = self.queue(&link, from, to, bytes, now);
+        let again = if is_lost || waits.is_none() { AGAIN } else { 0 };
+        Some(travels.saturating_add(again).saturating_add(waits.unwrap_or(0)))
     }
 
     /// How long a datagram takes; None if it does not arrive: nobody sends it again.
@@ -128,11 +130,33 @@ impl Links {
         now: u64,
         random: &mut Random,
     ) -> Option<u64> {
+        if !self.cut.is_empty() && self.is_cut(from, to) {
+            return None;
+        }
+        let link = self.link(from, to);
+        let travels = link.travels(random);
+        let waits = self.queue(&link, from, to, bytes, now)?;
+        (!random.chance(link.lost_per_million)).then_some(travels.saturating_add(waits))
+    }
+
+    fn link(&self, from: usize, to: usize) -> Link {
         let own = || if from == to { Link::instant() } else { self.between };
-        let link = self.own.get(&(from, to)).copied().unwrap_or_else(own);
-        let lossless = Link { lost_per_million: 0, ..link };
-        let delay = self.delay_on(lossless, from, to, bytes, now, random)?;
-        (!random.chance(link.lost_per_million)).then_some(delay)
+        self.own.get(&(from, to)).copied().unwrap_or_else(own)
+    }
+
+    /// Queues a packet for a link with a bandwidth: how long until it has passed. None if there is
+    /// no room for it.
+    fn queue(&mut self, link: &Link, from: usize, to: usize, bytes: u64, now: u64) -> Option<u64> {
+        if link.bytes_per_second == u64::MAX {
+            return Some(0);
+        }
+        let busy = self.busy.entry((from, to)).or_insert(now);
+        let ahead = busy.saturating_sub(now);
+        if link.takes(link.queue_bytes) < ahead {
+            return None;
+        }
+        *busy = (*busy).max(now).saturating_add(link.takes(bytes + HEADER_BYTES));
+        Some(*busy - now)
     }
 
     pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {

@@ -344,16 +344,17 @@ impl World {
         // Of hosts that are gone: it is not run, and holds wakers.
         drop(work);
         let net = self.inner.net();
+        // First: whoever can wake a runtime has the descriptor that it is woken by.
+        for (host, remains) in self.inner.remains.borrow().iter() {
+            let (count, name) = (remains.strong_count(), &net.hosts[*host].name);
+            assert!(count == 0, "{count} tasks, wakers or join handles of {name:?} are left");
+        }
         for host in &net.hosts {
             let open = host.descriptor_count();
             assert!(open == 0, "{:?} left {open} descriptors open", host.name);
         }
         let left = net.object_count();
         assert!(left == 0, "{left} connections did not end");
-        for (host, remains) in self.inner.remains.borrow().iter() {
-            let (count, name) = (remains.strong_count(), &net.hosts[*host].name);
-            assert!(count == 0, "{count} tasks, wakers or join handles of {name:?} are left");
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clients of every kind: well-behaved, impatient, demanding and bad.
 
 use super::Run;
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
@@ -234,7 +235,12 @@ async fn urgent(run: &Run) {
 }
 
 async fn urgent_bytes(run: &Run) -> io::Result<()> {
-    let rest = || sleep(Duration::from_millis(5));
+    // Nobody wakes it: it asks again, and ever less often.
+    let pause_ms = Cell::new(5);
+    let rest = || {
+        let pause = pause_ms.replace(1000.min(2 * pause_ms.get()));
+        sleep(Duration::from_millis(pause))
+    };
     let socket = run.world.kernel().socket(Family::V4)?;
     while socket.connect(run.server(7))? == Connect::InProgress {
         rest().await;
