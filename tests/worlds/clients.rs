@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use whirligig::http::{self, Client, Connection, Method, RequestHead, RequestKind, ResponseParser};
 use whirligig::io::{AsyncRead, AsyncWrite};
-use whirligig::net::{TcpSocket, TcpStream};
+use whirligig::net::{TcpSocket, TcpStream, UdpSocket};
 use whirligig::sys::{Connect, Family};
 use whirligig::time::{Instant, sleep, timeout};
 
@@ -19,13 +19,14 @@ pub(super) async fn client(run: Rc<Run>, index: usize) {
         let message = format!("{index}-{round}-{}", "x".repeat(run.some_size(2048)));
         sleep(Duration::from_millis(run.below(300))).await;
         // Each is made when it is wanted: all of them side by side would make a large future.
-        let work: Pin<Box<dyn Future<Output = ()> + '_>> = match run.below(16) {
+        let work: Pin<Box<dyn Future<Output = ()> + '_>> = match run.below(17) {
             0..=3 => Box::pin(one(&run, &message)),
             4 | 5 => Box::pin(kept_alive(&run, &message)),
             6 | 7 => Box::pin(run.patient("a pipeline", pipelined(&run, &message))),
             8 | 9 => Box::pin(given_up(&run, &message)),
             10..=12 => Box::pin(run.patient("an echo", echoed(&run, index))),
             13 => Box::pin(run.patient("urgent data", urgent(&run))),
+            14 => Box::pin(run.patient("datagrams", datagrams(&run))),
             _ => Box::pin(run.patient("a bad client", bad(&run))),
         };
         work.await;
@@ -228,6 +229,40 @@ async fn echo_stream(run: &Run) -> io::Result<TcpStream> {
 }
 
 /// Bytes before and behind an urgent one, which is no part of the stream and keeps none of them.
+/// Some datagrams, each sent until one that is the same comes back.
+async fn datagrams(run: &Run) {
+    run.ask();
+    let done = exchange_datagrams(run).await;
+    run.note(done);
+}
+
+async fn exchange_datagrams(run: &Run) -> io::Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0").await?;
+    socket.connect(run.server(9)).await?;
+    let size = run.some_size(1 << 11).max(2);
+    for number in 0..3 {
+        let sent = vec![number; size];
+        // Who is cut off has time enough to be healed.
+        let mut tries = 0..40;
+        loop {
+            if tries.next().is_none() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            socket.send(&sent).await?;
+            let mut received = vec![0; size + 1];
+            match timeout(Duration::from_millis(250), socket.recv(&mut received)).await {
+                Ok(Ok(count)) if received[..count] == sent => break,
+                // That of a try before.
+                Ok(Ok(count)) if count == size && received[0] < number => {}
+                Ok(Ok(count)) => panic!("{count} bytes came back of {size}, number {number}"),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn urgent(run: &Run) {
     run.ask();
     let done = urgent_bytes(run).await;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use whirligig::delay::{Log, ServiceOptions, listen, listen_shared, serve, serve_shared};
 use whirligig::http;
 use whirligig::io::{AsyncRead, AsyncWrite};
-use whirligig::net::{TcpListener, TcpStream};
+use whirligig::net::{TcpListener, TcpStream, UdpSocket};
 use whirligig::signal::{Signal, Signals};
 use whirligig::sim::{Fault, Faults, Link, Random, World};
 use whirligig::time::{Instant, sleep, timeout};
@@ -101,9 +101,11 @@ pub(crate) fn run(world: &World) -> Outcomes {
         given_up: zero(),
         random: RefCell::new(random.fork()),
     });
+    let is_lossy = !undisturbed && random.chance(200_000);
     let slow = Link {
         latency: Duration::from_micros(random.below(20_000)),
         jitter: Duration::from_micros(random.below(5_000)),
+        lost_per_million: if is_lossy { random.below(100_000) as u32 } else { 0 },
         ..Link::default()
     };
     // Without a latency much is ready at once.
@@ -120,7 +122,7 @@ pub(crate) fn run(world: &World) -> Outcomes {
     });
     if random.chance(300_000) {
         // Each worker has two, and a listener.
-        let own = if workers > 1 { 8 + 3 * workers } else { 9 };
+        let own = if workers > 1 { 9 + 3 * workers } else { 10 };
         world.set_descriptors_max("server", own + random.index(10));
     }
     // The server's own start is no part of what is tried.
@@ -170,6 +172,7 @@ async fn all(run: Rc<Run>) {
         task.await.expect("a check of the workload failed");
     }
     world.set_faults(Faults::none());
+    world.set_links(Link::default());
     world.heal("main", "server");
     // What waits for a client that is gone, waits for its timeout at the longest.
     sleep(Duration::from_secs(100)).await;
@@ -281,6 +284,7 @@ async fn server(
         several => listen_shared("0.0.0.0:8080", several).await?,
     };
     let echoing = Rc::new(TcpListener::bind("0.0.0.0:7").await?);
+    let datagrams = whirligig::spawn(echo_datagrams(UdpSocket::bind("0.0.0.0:9").await?));
     let mut stop = Signals::new(&[Signal::Terminate])?;
     // Two wait for the same connections, until one gives up.
     let accepting = whirligig::spawn(echo_all(Rc::clone(&echoing)));
@@ -302,6 +306,7 @@ async fn server(
     }
     accepting.abort();
     hasty.abort();
+    datagrams.abort();
     stopped.set(true);
     Ok(())
 }
@@ -310,6 +315,17 @@ async fn echo_all(listener: Rc<TcpListener>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(whirligig::spawn(echo(stream))),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn echo_datagrams(socket: UdpSocket) {
+    let mut buffer = [0; 3000];
+    loop {
+        // What can't be sent is lost, as it might have been on its way.
+        match socket.recv_from(&mut buffer).await {
+            Ok((count, peer)) => drop(socket.send_to(&buffer[..count], peer).await),
             Err(_) => sleep(Duration::from_millis(50)).await,
         }
     }
