@@ -37,8 +37,8 @@ impl TcpStream {
     /// Cancel safety: nothing is left behind.
     ///
     /// # Errors
-    /// Those of [`resolve`], and then the last address's: `ConnectionRefused`, `TimedOut`,
-    /// `NetworkUnreachable` and the others of `connect(2)`.
+    /// Those of [`resolve`](super::resolve), and then the last address's: `ConnectionRefused`,
+    /// `TimedOut`, `NetworkUnreachable` and the others of `connect(2)`.
     #[inline]
     pub fn connect(target: impl Addresses) -> impl Future<Output = io::Result<TcpStream>> {
         ConnectingTo::new(target.target())
