@@ -10,8 +10,9 @@
 //! 4. When the acknowledgement of an end arrives, which Linux delays as it likes. It is an edge that
 //!    repeats what was reported before: such a repetition is left out, and where it was possible the
 //!    order of events is not compared, and a wait has room for all.
-//! 5. What Nagle's algorithm holds back until such an acknowledgement: it is off in the programs, as
-//!    the simulation has none. All that it could change is when bytes arrive.
+//! 5. What Nagle's algorithm or the congestion window holds back until such an acknowledgement, as
+//!    the simulation has neither: the one is off in the programs, and they send too little for the
+//!    other. All that they could change is when bytes arrive.
 //! 6. When a packet that the machine's load kept back arrives: a program whose outcomes differ is
 //!    run again, and only what differs every time is a difference.
 //! 7. Which socket of a group (`SO_REUSEPORT`) gets a datagram: a hash decides that in Linux. The
@@ -37,6 +38,9 @@ const SLOTS_MAX: usize = 10;
 const STEPS_MAX: usize = 200;
 /// Bytes that one side sends before somebody reads, floods apart: far from any buffer's end.
 const SENT_MAX: usize = 12_000;
+/// What a send counts for at least. So there are no more packets than Linux has on their way before
+/// it waits for acknowledgements, which it may delay: of the first sixteen it delays none.
+const SENT_MIN: usize = 600;
 /// The same of a datagram socket: what its peer has no room for is lost.
 const DATAGRAMS_SENT_MAX: usize = 4000;
 const TRIES: usize = 6;
@@ -445,7 +449,7 @@ impl Machine {
             descriptor.send(&bytes)
         };
         let count = done.as_ref().copied().unwrap_or(0);
-        *sent += count;
+        *sent += if *datagrams { count } else { count.max(SENT_MIN) };
         self.next_byte = first.wrapping_add(count as u8);
         self.say("send", index, done.map(|count| count.to_string()));
     }

@@ -1,7 +1,7 @@
 //! The steps of a program that are about datagrams, urgent data, and the clock.
 
 use super::super::bytes::Bytes;
-use super::{DATAGRAMS_SENT_MAX, Machine, SLOTS_MAX, Slot, digest};
+use super::{DATAGRAMS_SENT_MAX, Machine, SENT_MAX, SENT_MIN, SLOTS_MAX, Slot, digest};
 use whirligig::sys::{Family, SocketOption};
 
 impl Machine {
@@ -106,7 +106,11 @@ impl Machine {
     fn send_urgent(&mut self, program: &mut Bytes<'_>) {
         let Some(index) = self.choose(program) else { return };
         let byte = self.next_byte;
-        let Some(Slot::Socket { descriptor, .. }) = &self.slots[index] else { return };
+        let Some(Slot::Socket { descriptor, sent, .. }) = &mut self.slots[index] else { return };
+        *sent += SENT_MIN;
+        if *sent > SENT_MAX {
+            return;
+        }
         let done = descriptor.send_urgent(byte);
         self.next_byte = byte.wrapping_add(done.is_ok().into());
         self.say("send urgent", index, done.map(|()| "done".into()));
