@@ -137,7 +137,7 @@ where
                     apart => return Poll::Ready(Ok(apart)),
                 }
             }
-            if !self.wire.try_flush(cx)? {
+            if self.wire.output_bytes() > 0 && !self.wire.try_flush(cx)? {
                 return Poll::Ready(Ok(Apart::Sending));
             }
             // Whoever closes inside a request will not read why that is wrong.

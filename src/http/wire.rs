@@ -215,7 +215,7 @@ impl<'s> Wire<'s> {
 
     /// Sends what is written, and says whether the kernel took all of it at once; the rest is left
     /// to [`flush`](Wire::flush), which has patience.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         if self.output.is_empty() {
             return Ok(true);

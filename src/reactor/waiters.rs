@@ -65,7 +65,7 @@ impl Waiters {
             return false;
         }
         if only_waits.get() {
-            let is_woken = match self.only.try_borrow().as_deref() {
+            let is_woken = match self.only.try_borrow_mut().as_deref() {
                 Ok(Some(only)) => wake_own(only),
                 _ => false,
             };

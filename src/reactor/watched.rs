@@ -269,7 +269,26 @@ impl Watched {
 
     /// Waits until one of `wanted` is known of the source, which stays known; for whoever has the
     /// direction to itself.
+    #[inline]
     pub(crate) fn poll_readiness(
+        &self,
+        cx: &Context<'_>,
+        direction: Direction,
+        wanted: Readiness,
+    ) -> Poll<io::Result<()>> {
+        match self.source.get() {
+            Some(source)
+                if !source.readiness().intersects(wanted)
+                    && source.wait_again(direction, cx.waker()) =>
+            {
+                Poll::Pending
+            }
+            _ => self.poll_readiness_anew(cx, direction, wanted),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_readiness_anew(
         &self,
         cx: &Context<'_>,
         direction: Direction,

@@ -61,7 +61,7 @@ fn check_length(result: isize) -> io::Result<usize> {
 
 /// Makes a call again for as long as a signal interrupts it (`signal(7)`, "Interruption of system
 /// calls"). Only for calls that may be made again: most are wholly undone when interrupted.
-#[inline]
+#[inline(always)]
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match call() {
         Err(error) if is_interruption(&error) => retry_interrupted(call),
