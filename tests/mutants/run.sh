@@ -25,7 +25,7 @@ printf '%-45s %s\n' mutant 'seeds until found'
 for name in "$@"; do
   rm -rf src
   cp -R ../clean src
-  if ! patch -p1 -s -F3 <"$patches/$name.patch" >"$copy/errors"; then
+  if ! patch -p1 -s -F0 <"$patches/$name.patch" >"$copy/errors"; then
     outcome='does not apply'
     missed=$((missed + 1))
   elif ! cargo build --quiet --features sim --example sim 2>"$copy/errors"; then
