@@ -10,7 +10,7 @@ const BUDGETS: &str = include_str!("../docs/BUDGETS.md");
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static LAST_SIZE: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Counts what the calling thread allocates.
@@ -21,7 +21,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn note(size: usize) {
     ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-    LAST_SIZE.set(size);
+    BYTES.set(BYTES.get() + size);
 }
 
 // SAFETY: all is done by the system's allocator, with the caller's own promises; the counters are
@@ -100,14 +100,21 @@ mod memory {
         within("`Sleep`", size_of::<Sleep>() as u64);
         within("`TcpStream`", size_of::<TcpStream>() as u64);
         within("`JoinHandle`", size_of::<JoinHandle<String>>() as u64);
-        const FUTURE: usize = 4096;
+        const TASKS: usize = 100_000;
         let task = run(async {
-            let large = [1_u8; FUTURE];
-            let future = async move { std::hint::black_box(&large).len() };
-            let size = size_of_val(&future);
-            let handle = spawn(future);
-            let task = LAST_SIZE.get() - size;
-            assert_eq!(handle.await.unwrap(), FUTURE);
+            let mut handles = Vec::with_capacity(TASKS);
+            let (before, mut size) = (BYTES.get(), 0);
+            for _ in 0..TASKS {
+                let large = [1_u64; 16];
+                let future = async move { std::hint::black_box(&large).len() };
+                size = size_of_val(&future);
+                handles.push(spawn(future));
+            }
+            // They come out of larger blocks of memory, which is rounded away here.
+            let task = (BYTES.get() - before) / TASKS - size;
+            for handle in handles {
+                handle.await.unwrap();
+            }
             task
         });
         within("a task, beside its future or output", task.unwrap() as u64);

@@ -17,9 +17,9 @@
 #![expect(unsafe_code, reason = "the cell is shared between threads under the state's rules")]
 
 use super::Id;
+use super::chunk::Kind;
 use super::header::Header;
 use super::join::JoinError;
-use super::pool::Block;
 use super::waker;
 use crate::contain::{contain, drop_payload};
 use std::alloc::Layout;
@@ -62,28 +62,32 @@ pub(super) struct Vtable {
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     /// How far behind the header the output lies.
     output_offset: usize,
-    /// The whole cell's.
-    pub(super) block: Block,
 }
 
 impl<F: Future + 'static> Cell<F> {
+    pub(super) const KIND: Kind = Kind::of(Layout::new::<Self>());
+
+    /// For tasks that are spawned elsewhere.
+    pub(super) const SINGLE: Kind = Kind::single(Layout::new::<Self>());
+
     pub(super) const VTABLE: Vtable = Vtable {
         poll: Self::poll,
         cancel: Self::cancel,
         drop_output: Self::drop_output,
         output_offset: offset_of!(Self, stage),
-        block: Block::of(Layout::new::<Self>()),
     };
 
-    /// Makes a cell in a block of memory.
+    /// Makes a vacant cell a task's.
     ///
     /// # Safety
-    /// The block is the caller's, and this type's.
+    /// It is the caller's, and this type's.
     #[inline]
-    pub(super) unsafe fn write(block: NonNull<Header>, header: Header, future: F) {
+    pub(super) unsafe fn write(vacant: NonNull<Header>, header: Header, future: F) {
+        // A vacant cell names another where the stage is.
+        const { assert!(size_of::<Self>() >= size_of::<Header>() + size_of::<*mut Header>()) };
         let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
         // SAFETY: the caller's promise.
-        unsafe { block.cast::<Self>().write(Cell { header, stage }) };
+        unsafe { vacant.cast::<Self>().write(Cell { header, stage }) };
     }
 
     /// # Safety

@@ -5,7 +5,7 @@ use super::Id;
 use super::cell::{Task, Vtable};
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
-use super::queue::{Links, Next};
+use super::queue::Next;
 use super::state::{OnRelease, Place, Remote, Status};
 use crate::lock::lock;
 use std::cell::Cell;
@@ -33,10 +33,10 @@ pub(super) struct Header {
     /// A [`Status`].
     pub(super) status: AtomicU8,
     pub(super) place: Cell<Place>,
-    /// Among home's tasks that are not over.
-    pub(super) links: Links,
+    /// How far behind the start of its chunk the cell is; also while it is vacant.
+    chunk_offset: u32,
     pub(super) vtable: &'static Vtable,
-    /// The home. The block of memory owns a reference to it, also while no task lives in it.
+    /// The home. The chunk owns a reference to it.
     pub(super) home: NonNull<Shared>,
     pub(super) id: Id,
     pub(super) spawned_at: &'static Location<'static>,
@@ -70,11 +70,74 @@ fn step_on<R>(remote: &AtomicU32, step: impl Fn(Remote) -> (Remote, R)) -> R {
 static MERGING: Mutex<()> = Mutex::new(());
 
 impl Header {
-    /// A new task's, queued, with so many references counted by home and by others.
+    /// Makes a cell of memory: one that is vacant.
+    ///
+    /// # Safety
+    /// The memory is the caller's, and has room for a header at least.
+    pub(super) unsafe fn write_vacant(memory: NonNull<Header>, chunk_offset: u32) {
+        let header = memory.as_ptr();
+        // SAFETY: the caller's promise; no reference is formed to what is not written yet.
+        let place = unsafe { &raw mut (*header).place };
+        // SAFETY: as above. A vacant cell looks like that of a task that is over.
+        unsafe { place.write(Cell::new(Place::Over)) };
+        // SAFETY: as above.
+        let offset = unsafe { &raw mut (*header).chunk_offset };
+        // SAFETY: as above.
+        unsafe { offset.write(chunk_offset) };
+    }
+
+    /// How far behind the start of its chunk it is.
+    ///
+    /// # Safety
+    /// A cell, which may be vacant.
+    #[inline]
+    pub(super) unsafe fn chunk_offset(header: NonNull<Header>) -> u32 {
+        // SAFETY: the caller's promise; no reference is formed to what may not be written yet.
+        let offset = unsafe { &raw const (*header.as_ptr()).chunk_offset };
+        // SAFETY: that is written first, and never changed.
+        unsafe { offset.read() }
+    }
+
+    /// The place of its task, or that of one that is over.
+    ///
+    /// # Safety
+    /// A cell of this home's, which may be vacant.
+    pub(super) unsafe fn place_of(header: NonNull<Header>) -> Place {
+        // SAFETY: the caller's promise; no reference is formed to what may not be written yet.
+        let place = unsafe { &raw const (*header.as_ptr()).place };
+        // SAFETY: that is written when a cell is made.
+        unsafe { &*place }.get()
+    }
+
+    /// What a vacant cell names, and nothing else does. It is behind the header, of which parts are
+    /// still needed.
+    ///
+    /// # Safety
+    /// A vacant cell, in which that was written.
+    #[inline]
+    pub(super) unsafe fn vacant_link(header: NonNull<Header>) -> *mut Header {
+        // SAFETY: a cell has room for it, as `Cell::write` has it.
+        let link = unsafe { header.add(1) }.cast();
+        // SAFETY: the caller's promise.
+        unsafe { link.read() }
+    }
+
+    /// # Safety
+    /// A vacant cell, which is the caller's.
+    #[inline]
+    pub(super) unsafe fn set_vacant_link(header: NonNull<Header>, other: *mut Header) {
+        // SAFETY: a cell has room for it, as `Cell::write` has it.
+        let link = unsafe { header.add(1) }.cast();
+        // SAFETY: the caller's promise.
+        unsafe { link.write(other) };
+    }
+
+    /// A new task's, queued, with so many references counted by home and by others; for a vacant
+    /// cell so far behind its chunk's start.
     #[inline]
     pub(super) const fn new(
         vtable: &'static Vtable,
-        home: NonNull<Shared>,
+        (home, chunk_offset): (NonNull<Shared>, u32),
         id: Id,
         spawned_at: &'static Location<'static>,
         (local, remote): (u32, Remote),
@@ -84,7 +147,7 @@ impl Header {
             remote: AtomicU32::new(remote.bits()),
             status: AtomicU8::new(Status::NEW.bits()),
             place: Cell::new(Place::Queued),
-            links: Links::new(),
+            chunk_offset,
             vtable,
             home,
             id,
@@ -167,7 +230,7 @@ impl Header {
         let remote = Remote::from_bits(this.remote.load(Ordering::Acquire));
         if local == 1 && remote.references() == 0 {
             // SAFETY: that was the last reference.
-            unsafe { home.free(header) };
+            unsafe { home.put(header) };
         } else {
             // SAFETY: the caller's promise.
             unsafe { Header::release_shared(home, header, local == 1) };
@@ -190,7 +253,7 @@ impl Header {
         };
         if last {
             // SAFETY: that was the last reference.
-            unsafe { home.free(header) };
+            unsafe { home.put(header) };
         }
     }
 
@@ -205,7 +268,7 @@ impl Header {
         match step_on(&this.remote, Remote::release) {
             OnRelease::Nothing => {}
             // SAFETY: that was the last reference.
-            OnRelease::Free => unsafe { Shared::free(header) },
+            OnRelease::Free => unsafe { Shared::put(header) },
             OnRelease::SendHome => {
                 // SAFETY: the caller gives up a reference, which goes with the message.
                 let task = unsafe { Task::from_header(header) };
@@ -216,7 +279,7 @@ impl Header {
                     this.merge();
                     if step_on(&this.remote, Remote::release) == OnRelease::Free {
                         // SAFETY: that was the last reference.
-                        unsafe { Shared::free(header) };
+                        unsafe { Shared::put(header) };
                     }
                 }
             }

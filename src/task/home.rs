@@ -14,11 +14,12 @@
 
 use super::Id;
 use super::cell::{Cell as TaskCell, Task};
+use super::chunk::Kind;
 use super::header::Header;
 use super::inbox::{Inbox, Message};
 use super::join::JoinHandle;
-use super::pool::{self, Block, Pool};
-use super::queue::{Queue, Ring};
+use super::pool::{Pool, Returned, Walk};
+use super::queue::Queue;
 use super::state::{OnComplete, OnRun, Place, Remote};
 use crate::budget;
 use crate::contain::contain;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     inbox: Inbox,
     /// How often home has looked around. Written by home only.
     looks: AtomicU64,
+    /// Cells that nobody refers to any more, from elsewhere.
+    returned: Returned,
     local: Local,
 }
 
@@ -64,10 +67,10 @@ pub(super) struct Local {
     /// none.
     queue: Queue,
     /// The tasks that are not over. Home has a reference to each of these as well.
-    tasks: Ring,
     task_count: Cell<usize>,
     /// Messages that are taken out of the inbox, in their order.
     pub(super) arrived: RefCell<VecDeque<Message>>,
+    /// Where the cells of all tasks are, whoever has references to them.
     pool: Pool,
     next_id: Cell<u64>,
     ids_end: Cell<u64>,
@@ -87,7 +90,6 @@ impl Home {
     pub(crate) fn new(unpark: impl Fn() + Send + Sync + 'static) -> Home {
         let local = Local {
             queue: Queue::new(),
-            tasks: Ring::new(),
             task_count: Cell::new(0),
             arrived: RefCell::new(VecDeque::new()),
             pool: Pool::new(),
@@ -96,12 +98,15 @@ impl Home {
             closed: Cell::new(false),
         };
         let inbox = Inbox::new(Box::new(unpark));
-        let home = Home {
-            shared: Arc::new(Shared { inbox, looks: AtomicU64::new(0), local }),
+        Home {
+            shared: Arc::new(Shared {
+                inbox,
+                looks: AtomicU64::new(0),
+                returned: Returned::new(),
+                local,
+            }),
             stays: PhantomData,
-        };
-        home.shared.local.tasks.close();
-        home
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -133,17 +138,14 @@ impl Home {
         }
         let here = self.here();
         here.local().closed.set(true);
-        while let Some(block) = here.local().pool.take_any() {
-            // SAFETY: a block of the pool's is nobody else's.
-            unsafe { Shared::free(block) };
-        }
+        here.local().pool.close(&self.shared.returned);
         true
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // A pool's blocks refer to this.
+        // A pool's chunks refer to this.
         while !self.here().local().closed.get() && !self.close() {}
     }
 }
@@ -221,20 +223,24 @@ impl Shared {
         unsafe { Arc::from_raw(home) }
     }
 
-    /// Frees the cell of a task that is over, or a free block.
+    /// Puts back the cell of a task that is over, elsewhere than at home.
     ///
     /// # Safety
     /// There is no reference to it.
     #[cold]
-    pub(super) unsafe fn free(header: NonNull<Header>) {
+    pub(super) unsafe fn put(header: NonNull<Header>) {
         // SAFETY: the caller's promise: it is still there, and nobody else's.
-        let this = unsafe { header.as_ref() };
-        let (block, home) = (&this.vtable.block, this.home);
-        // SAFETY: no part of it needs a drop any more: neither future, output nor join waker is
-        // left once a task is over and its join handle gone.
-        unsafe { pool::free(header, block) };
-        // SAFETY: the block's reference to its home.
-        drop(unsafe { Arc::from_raw(home.as_ptr()) });
+        let home = unsafe { header.as_ref() }.home.as_ptr();
+        // Home may free the chunk, and be gone, as soon as it finds the cell in the list.
+        // SAFETY: the pointer is an `Arc`'s, to which the cell's chunk owns a reference.
+        unsafe { Arc::increment_strong_count(home) };
+        // SAFETY: as above; this is the reference that was just counted.
+        let home = unsafe { Arc::from_raw(home) };
+        // SAFETY: the caller's promise.
+        if let Some(chunk) = unsafe { home.returned.put(header) } {
+            // SAFETY: that was its last user, and home, which knew of it, is gone.
+            unsafe { chunk.free() };
+        }
     }
 }
 
@@ -294,11 +300,13 @@ impl<'a> AtHome<'a> {
         future: F,
         spawned_at: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
-        let header = self.block(&TaskCell::<F>::VTABLE.block);
+        let header = self.cell(const { &TaskCell::<F>::KIND });
         let counts = (FIRST_REFERENCES, Remote::NEW);
         let vtable = &TaskCell::<F>::VTABLE;
-        let first = Header::new(vtable, self.home, self.id(), spawned_at, counts);
-        // SAFETY: the block is ours, and for this layout.
+        // SAFETY: a cell.
+        let seat = (self.home, unsafe { Header::chunk_offset(header) });
+        let first = Header::new(vtable, seat, self.id(), spawned_at, counts);
+        // SAFETY: the cell is ours, and for this layout.
         unsafe { TaskCell::write(header, first, future) };
         // SAFETY: one of the two references that the header counts.
         let handle = JoinHandle::new(unsafe { Task::from_header(header) });
@@ -310,38 +318,40 @@ impl<'a> AtHome<'a> {
     /// Takes a new task in, which is queued by its place.
     ///
     /// # Safety
-    /// A live cell of this home's, in no queue and no ring; one of its references is home's.
+    /// A live cell of this home's, in no queue; one of its references is home's.
     #[inline]
     pub(super) unsafe fn take_in(self, header: NonNull<Header>) {
         let local = self.local();
-        // SAFETY: the caller's promise; home keeps its reference until the task is over.
-        unsafe { local.tasks.insert(header) };
         local.task_count.set(local.task_count.get() + 1);
-        // SAFETY: as above.
+        // SAFETY: the caller's promise; home keeps its reference until the task is over.
         unsafe { local.queue.push(header) };
     }
 
-    /// A block for a cell, with a reference to this home.
+    /// A vacant cell.
     #[inline]
-    fn block(self, block: &Block) -> NonNull<Header> {
-        self.local().pool.take(block).unwrap_or_else(|| {
-            // SAFETY: the pointer is an `Arc`'s, which lives.
-            unsafe { Arc::increment_strong_count(self.home.as_ptr()) };
-            pool::allocate(block)
-        })
+    fn cell(self, kind: &Kind) -> NonNull<Header> {
+        let pool = &self.local().pool;
+        pool.take(kind).unwrap_or_else(|| pool.make(kind, self))
     }
 
-    /// Frees the cell of a task that is over; the block is kept for another.
+    /// Puts back the cell of a task that is over.
     ///
     /// # Safety
     /// There is no reference to it, and it is of this home.
     #[inline]
-    pub(super) unsafe fn free(self, header: NonNull<Header>) {
-        // SAFETY: the block is nobody else's.
-        if !unsafe { self.local().pool.put(header) } {
-            // SAFETY: the caller's promise.
-            unsafe { Shared::free(header) };
-        }
+    pub(super) unsafe fn put(self, header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.local().pool.put(header) };
+    }
+
+    /// Cells that were put back elsewhere.
+    pub(super) fn returned(self) -> &'a Returned {
+        // SAFETY: it lives for `'a`.
+        &unsafe { self.home.as_ref() }.returned
+    }
+
+    pub(super) fn pool(self) -> &'a Pool {
+        &self.local().pool
     }
 
     #[inline]
@@ -441,12 +451,12 @@ impl<'a> AtHome<'a> {
             // SAFETY: home's reference, which `complete` left to this.
             unsafe { Header::release_at(self, header) };
         } else {
-            // SAFETY: in `tasks`, not polled, and not in the queue.
+            // SAFETY: not over, not polled, and not in the queue.
             unsafe { self.end(header) };
         }
     }
 
-    /// Drops the future of a task that is in `tasks`, and neither polled nor in the queue.
+    /// Drops the future of a task that is not over, and neither polled nor in the queue.
     ///
     /// # Safety
     /// As said.
@@ -463,14 +473,12 @@ impl<'a> AtHome<'a> {
     /// The task is over: its joiner is told, and home forgets it.
     ///
     /// # Safety
-    /// A live cell in `tasks`, with its output in place.
+    /// A live cell, of a task that was not over, with its output in place.
     #[inline]
     unsafe fn complete(self, header: NonNull<Header>) {
         // SAFETY: the caller's promise.
         let this = unsafe { header.as_ref() };
         let local = self.local();
-        // SAFETY: it is in `tasks`.
-        unsafe { Ring::remove(header) };
         local.task_count.set(local.task_count.get() - 1);
         let was = this.place.replace(Place::Over);
         let (next, owed) = this.status_at_home().complete();
@@ -497,6 +505,8 @@ impl<'a> AtHome<'a> {
     pub(crate) fn end_tasks(self) {
         self.inbox().refuse_tasks();
         let local = self.local();
+        // What is spawned meanwhile is queued, and does not come to wait: one walk is enough.
+        let mut walk = Walk::new();
         loop {
             self.receive();
             if let Some(header) = local.queue.pop() {
@@ -504,8 +514,8 @@ impl<'a> AtHome<'a> {
                 let status = unsafe { header.as_ref() }.status_at_home();
                 // SAFETY: it was just taken out of the queue.
                 unsafe { self.end_or_release(header, status.abort().run()) };
-            } else if let Some(header) = local.tasks.last() {
-                // SAFETY: in `tasks`, and not in the queue, which is empty.
+            } else if let Some(header) = local.pool.next_waiting(&mut walk) {
+                // SAFETY: it waits: it is not over, and not in the queue.
                 unsafe { self.end(header) };
             } else {
                 return;

@@ -5,6 +5,7 @@
 //! its home.
 
 mod cell;
+mod chunk;
 mod header;
 mod home;
 mod inbox;

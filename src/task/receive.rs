@@ -13,6 +13,7 @@ impl AtHome<'_> {
     /// Takes in what has arrived in the inbox.
     #[cold]
     pub(crate) fn receive(self) {
+        self.pool().take_back(self.returned());
         let arrived = &self.local().arrived;
         self.inbox().take(&mut arrived.borrow_mut());
         loop {

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "makes cells whose future comes to be at their home only")]
 
 use super::cell::{Cell as TaskCell, Task};
+use super::chunk::Chunk;
 use super::header::Header;
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
@@ -43,13 +44,14 @@ fn spawn_unstarted<F: Future + 'static>(
     future: F,
     spawned_at: &'static Location<'static>,
 ) -> JoinHandle<F::Output> {
-    let header = pool::allocate(&TaskCell::<F>::VTABLE.block);
-    let owned = Arc::into_raw(Arc::clone(home)).cast_mut();
+    let header = pool::single(const { &TaskCell::<F>::SINGLE }, Arc::clone(home));
     // SAFETY: an `Arc`'s pointer is not null.
-    let home_of = unsafe { NonNull::new_unchecked(owned) };
+    let home_of = unsafe { NonNull::new_unchecked(Arc::as_ptr(home).cast_mut()) };
+    // SAFETY: a cell.
+    let seat = (home_of, unsafe { Header::chunk_offset(header) });
     let counts = (LOCAL, Remote::counting(REMOTE));
-    let first = Header::new(&TaskCell::<F>::VTABLE, home_of, super::Id::next(), spawned_at, counts);
-    // SAFETY: the block is ours, and for this type.
+    let first = Header::new(&TaskCell::<F>::VTABLE, seat, super::Id::next(), spawned_at, counts);
+    // SAFETY: the cell is ours, and for this type.
     unsafe { TaskCell::write(header, first, future) };
     // SAFETY: the reference that is counted remotely.
     let handle = JoinHandle::new(unsafe { Task::from_header(header) });
@@ -79,6 +81,8 @@ impl AtHome<'_> {
     /// Takes in a task that was spawned elsewhere.
     pub(super) fn adopt(self, task: Task) {
         let header = task.as_ptr();
+        // SAFETY: a live cell.
+        self.pool().add(unsafe { Chunk::of(header) });
         // The message's reference is home's from now on.
         std::mem::forget(task);
         // SAFETY: a live cell, which is in no queue, with a reference for home.

@@ -3,9 +3,8 @@
 use crate::Failure;
 use crate::measure::Lateness;
 use crate::tasks::join;
-use std::pin::pin;
 use std::time::Duration;
-use whirligig::time::{sleep, timeout};
+use whirligig::time::{Instant, sleep_until, timeout};
 use whirligig::{spawn, yield_now};
 
 /// Many tasks sleep 500 to 1500 ms at the same time.
@@ -37,11 +36,11 @@ pub(crate) async fn timer_churn(n: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many nanoseconds after its time a sleep ends. The time is told from when it is made.
+/// How many nanoseconds after its time a sleep ends.
 async fn lateness(nanoseconds: u64) -> u64 {
-    let mut sleep = pin!(sleep(Duration::from_nanos(nanoseconds)));
-    sleep.as_mut().await;
-    sleep.deadline().elapsed().as_nanos() as u64
+    let deadline = Instant::now() + Duration::from_nanos(nanoseconds);
+    sleep_until(deadline).await;
+    deadline.elapsed().as_nanos() as u64
 }
 
 /// The same numbers in each run (xorshift64).
