@@ -305,8 +305,14 @@ impl Reactor {
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if
     /// closing the descriptor would not end the kernel's watch, since it may have duplicates.
     #[inline(always)]
-    fn deregister(&self, source: &Rc<Source>, descriptor: &Descriptor, explicitly: bool) {
+    fn deregister<'a>(
+        &self,
+        source: &Rc<Source>,
+        descriptor: impl FnOnce() -> &'a Descriptor,
+        explicitly: bool,
+    ) {
         if explicitly {
+            let descriptor = descriptor();
             // It fails only if the kernel watches it no longer, which is what is wanted.
             let _ = self.epoll.remove(descriptor);
         }

@@ -389,7 +389,7 @@ impl Watched {
     fn deregister_source(&mut self, explicitly: bool) {
         if let Some(source) = self.source.take() {
             match source.reactor().upgrade() {
-                Some(reactor) => reactor.deregister(&source, self.descriptor(), explicitly),
+                Some(reactor) => reactor.deregister(&source, || self.descriptor(), explicitly),
                 None => source.clear_only(),
             }
         }

@@ -303,6 +303,7 @@ impl KernelHandle {
     }
 
     /// `socket(2)`: a non-blocking stream socket.
+    #[inline]
     pub fn socket(&self, family: Family) -> io::Result<Descriptor> {
         create!(self, hosted => hosted.socket(family), socket::create(family))
     }

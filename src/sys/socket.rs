@@ -78,6 +78,7 @@ impl SocketOption {
     }
 }
 
+#[inline]
 pub(in crate::sys) fn create(family: Family) -> io::Result<OwnedFd> {
     create_of_kind(family, ffi::SOCK_STREAM)
 }
@@ -87,6 +88,7 @@ pub(in crate::sys) fn create_datagram(family: Family) -> io::Result<OwnedFd> {
     create_of_kind(family, ffi::SOCK_DGRAM)
 }
 
+#[inline]
 fn create_of_kind(family: Family, kind: c_int) -> io::Result<OwnedFd> {
     let family = match family {
         Family::V4 => ffi::AF_INET,
@@ -116,6 +118,7 @@ pub(in crate::sys) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketA
     Ok((fd, peer.decode()?))
 }
 
+#[inline]
 pub(in crate::sys) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<Connect> {
     let raw = RawAddress::from(address);
     // SAFETY: `raw` is `raw.length` readable bytes.
