@@ -72,7 +72,7 @@ impl Net {
     fn conflicts(&mut self, id: Id, address: SocketAddr, listening: bool) -> bool {
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
-        let reuse = tcp.is_set(SocketOption::ReuseAddress) && !listening;
+        let reuse = tcp.is_set(SocketOption::ReuseAddress);
         let share = tcp.is_set(SocketOption::ReusePort);
         let only = tcp.is_set(SocketOption::V6Only);
         for other in self.hosts[host].at_port(address.port()).to_vec() {
@@ -81,8 +81,10 @@ impl Net {
             if !overlap(bound, tcp.is_set(SocketOption::V6Only), address, only) {
                 continue;
             }
-            let both_reuse =
-                reuse && tcp.is_set(SocketOption::ReuseAddress) && tcp.state != State::Listening;
+            let both_reuse = reuse
+                && !listening
+                && tcp.is_set(SocketOption::ReuseAddress)
+                && tcp.state != State::Listening;
             let both_share = share && tcp.is_set(SocketOption::ReusePort);
             // To listen, only those that listen are in the way.
             let in_the_way = !listening || tcp.state == State::Listening;
@@ -91,8 +93,7 @@ impl Net {
             }
         }
         let now = self.now;
-        let sharing = Sharing { reuse, share };
-        !listening && self.hosts[host].rests_at(address.port(), now, sharing)
+        self.hosts[host].rests_at(address.port(), now, Sharing { reuse, share })
     }
 
     pub(super) fn listen(&mut self, id: Id, backlog: u32) -> Sys<()> {
