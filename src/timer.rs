@@ -87,6 +87,9 @@ use wheel::{FIRST_TIMER, TIMERS_MAX, Wheel};
 /// The deadline that doesn't come: such a timer is kept and can be removed, but never fires.
 pub const NEVER: u64 = u64::MAX;
 
+/// How many places for timers are made at once, at most.
+const GROWTH_MAX: usize = 64;
+
 /// A queue of timers, each with a payload of type `T` (say, a [`Waker`](std::task::Waker)).
 ///
 /// Inserting and removing take constant time; expiry takes, over its life, at most one step a level
@@ -207,12 +210,15 @@ impl<T> Timers<T> {
         self.insert(deadline, payload)
     }
 
-    /// The place of a timer in the slab and its link in the wheel come into being together.
+    /// The place of a timer in the slab and its link in the wheel come into being together, some
+    /// at a time where there are many.
     #[cold]
     fn grow(&mut self) {
-        assert!(self.slab.places() < TIMERS_MAX, "too many timers");
-        self.wheel.grow();
-        self.slab.grow();
+        let places = self.slab.places();
+        assert!(places < TIMERS_MAX, "too many timers");
+        let more = (places / 8).clamp(1, GROWTH_MAX).min(TIMERS_MAX - places);
+        self.wheel.grow(more);
+        self.slab.grow(more);
     }
 
     /// Removes a timer before it fires, and returns its payload; `None` if it fired already or was

@@ -117,15 +117,15 @@ impl TimerQueue {
         key
     }
 
-    /// Whether the timer is still set, and `waker` the one that it will wake.
+    /// Whether `waker` is the one that the timer will wake, if that is still set.
     #[inline]
-    pub(crate) fn is_set_for(&self, slack: Slack, key: Key, waker: &Waker) -> bool {
-        self.with_waker(slack, key, |set| set.will_wake(waker)) == Some(true)
+    pub(crate) fn is_set_for(&self, slack: Slack, key: Key, waker: &Waker) -> Option<bool> {
+        self.with_waker(slack, key, |set| set.will_wake(waker))
     }
 
     /// Whether the timer is still set. If so, `waker` is the one that it will wake.
     pub(crate) fn renew(&self, slack: Slack, key: Key, waker: &Waker) -> bool {
-        match self.with_waker(slack, key, |set| set.will_wake(waker)) {
+        match self.is_set_for(slack, key, waker) {
             None => return false,
             Some(true) => return true,
             Some(false) => {}

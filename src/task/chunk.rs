@@ -30,6 +30,8 @@ const UNIT: usize = 8;
 const ALIGN: usize = 16;
 /// A chunk's size. Together with what the C library puts before it, it is no more than 64 KiB.
 const BYTES: usize = (64 << 10) - ALIGN;
+/// How many cells are made of a chunk's memory when there is none left.
+const CARVED_AT_ONCE: u32 = 16;
 /// Cells larger than this are in chunks of their own.
 const SHARED_SIZE_MAX: usize = 1024;
 /// Sizes of cells that share chunks.
@@ -263,18 +265,22 @@ impl Chunk {
         OnPut { was_full, is_empty: self.is_empty() }
     }
 
-    /// Makes a new cell of the chunk's memory, if there is some left.
+    /// Makes new cells of the chunk's memory, if there is some left: one to be used, and a few that
+    /// are vacant. There is no vacant one.
     pub(super) fn carve(self) -> Option<NonNull<Header>> {
-        let index = self.carved.get();
-        if index == self.kind.cells_max {
-            return None;
+        let first = self.carved.get();
+        let end = self.kind.cells_max.min(first + CARVED_AT_ONCE);
+        self.carved.set(end);
+        // In the order of their addresses they are taken out.
+        for index in (first..end).rev() {
+            let header = self.cell(index);
+            // SAFETY: the memory is nobody else's, and so far behind the chunk's start.
+            unsafe { Header::write_vacant(header, self.offset(index)) };
+            let next = self.free.replace(header.as_ptr());
+            // SAFETY: it is vacant.
+            unsafe { Header::set_vacant_link(header, next) };
         }
-        self.carved.set(index + 1);
-        self.used.set(self.used.get() + 1);
-        let header = self.cell(index);
-        // SAFETY: the memory is nobody else's, and so far behind the chunk's start.
-        unsafe { Header::write_vacant(header, self.offset(index)) };
-        Some(header)
+        self.take()
     }
 
     /// How far behind its start one of its cells is.

@@ -190,8 +190,16 @@ impl Future for Sleep {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some((queue, key)) = &self.timer {
-            if queue.is_current() && queue.is_set_for(self.slack_kind(), *key, cx.waker()) {
-                return Poll::Pending;
+            if queue.is_current() {
+                match queue.is_set_for(self.slack_kind(), *key, cx.waker()) {
+                    Some(true) => return Poll::Pending,
+                    Some(false) => {}
+                    None => {
+                        self.timer = None;
+                        self.over = true;
+                        return Poll::Ready(());
+                    }
+                }
             }
         }
         self.advance(cx.waker())

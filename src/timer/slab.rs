@@ -51,10 +51,15 @@ impl<T> Slab<T> {
         self.places.len()
     }
 
-    /// Adds a vacant place; there is none.
-    pub(super) fn grow(&mut self) {
-        self.vacant = self.places.len() as u32;
-        self.places.push(Place { generation: NonZeroU32::MIN, vacant: NONE, payload: None });
+    /// Adds so many vacant places; there is none.
+    pub(super) fn grow(&mut self, more: usize) {
+        let first = self.places.len() as u32;
+        let last = first + more as u32 - 1;
+        self.vacant = first;
+        self.places.extend((first..=last).map(|index| {
+            let vacant = if index == last { NONE } else { index + 1 };
+            Place { generation: NonZeroU32::MIN, vacant, payload: None }
+        }));
     }
 
     /// Puts a payload into a vacant place, or gives it back if there is none.

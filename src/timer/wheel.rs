@@ -77,9 +77,10 @@ impl Wheel {
         Wheel { elapsed: 0, levels: 0, occupied: [0; BITMAPS], links }
     }
 
-    /// Makes room for one more timer, the next by index.
-    pub(super) fn grow(&mut self) {
-        self.links.push(Link::alone(self.links.len() as u32, NEVER));
+    /// Makes room for so many more timers, the next by index.
+    pub(super) fn grow(&mut self, more: usize) {
+        let first = self.links.len() as u32;
+        self.links.extend((first..first + more as u32).map(|index| Link::alone(index, NEVER)));
     }
 
     /// The first slot in use: no deadline elsewhere is earlier than one of its own.
