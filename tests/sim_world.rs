@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -11,7 +11,7 @@ use whirligig::io::{AsyncRead, AsyncWrite};
 use whirligig::net::{TcpListener, TcpStream, UdpSocket};
 use whirligig::signal::{Signal, Signals};
 use whirligig::sim::{Link, World, twice};
-use whirligig::sys::{Connect, Family};
+use whirligig::sys::{Connect, Descriptor, Family, SocketOption};
 use whirligig::time::{Instant, sleep, timeout};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -330,5 +330,50 @@ fn a_socket_can_connect_to_itself() {
         socket.send(b"to myself").unwrap();
         let mut buffer = [0; 16];
         assert_eq!(socket.recv(&mut buffer).unwrap(), 9);
+    });
+}
+
+#[test]
+fn who_listens_again_is_kept_from_it_by_the_connections_at_its_port_as_by_other_sockets() {
+    twice(11, |world| {
+        world.set_call_time(Duration::ZERO);
+        let kernel = world.kernel();
+        let open = |address: SocketAddr, option: Option<SocketOption>| {
+            let socket = kernel.socket(Family::V4).unwrap();
+            if let Some(option) = option {
+                socket.set_option(option, 1).unwrap();
+            }
+            socket.bind(address).unwrap();
+            socket
+        };
+        let listen = |socket: &Descriptor| socket.listen(8).map_err(|error| error.kind());
+        let in_use = Err(io::ErrorKind::AddrInUse);
+
+        // A connection is in the way while it lasts, and while it rests (TIME-WAIT).
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let listener = open(address, None);
+        listen(&listener).unwrap();
+        let client = kernel.socket(Family::V4).unwrap();
+        assert_eq!(client.connect(address).unwrap(), Connect::InProgress);
+        assert_eq!(client.connect(address).unwrap(), Connect::Done);
+        let (accepted, _) = listener.accept().unwrap();
+        listener.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(listen(&listener), in_use);
+        drop(accepted);
+        drop(client);
+        assert_eq!(listen(&listener), in_use);
+        world.run_for(Duration::from_secs(120));
+        assert_eq!(listen(&listener), Ok(()));
+
+        // What a socket grants is asked for again, unless all shared the port when they came to it.
+        for (port, option, expected) in
+            [(81, SocketOption::ReuseAddress, in_use), (82, SocketOption::ReusePort, Ok(()))]
+        {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let (one, other) = (open(address, Some(option)), open(address, Some(option)));
+            one.set_option(option, 0).unwrap();
+            assert_eq!(listen(&other), expected, "{option:?}");
+            assert_eq!(listen(&one), in_use, "{option:?}");
+        }
     });
 }

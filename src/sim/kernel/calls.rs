@@ -44,7 +44,7 @@ impl Net {
         if !named {
             let now = self.now;
             address.set_port(self.hosts[host].free_port(now)?);
-        } else if self.conflicts(id, address, false) {
+        } else if self.conflicts(id, address) {
             let tcp = self.tcp(id);
             let any = any_address(tcp.family);
             // The address that it showed after a connection is forgotten.
@@ -63,37 +63,41 @@ impl Net {
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
         tcp.local = Some(address);
+        let share = tcp.is_set(SocketOption::ReusePort);
         if !std::mem::replace(&mut tcp.holds_port, true) {
+            let now = self.now;
+            self.hosts[host].note_sharing(address.port(), share, now);
             self.hosts[host].take_port(address.port(), id);
         }
     }
 
-    /// Whether another socket keeps `id` from having `address` (`inet_csk_bind_conflict`).
-    fn conflicts(&mut self, id: Id, address: SocketAddr, listening: bool) -> bool {
+    /// Whether another socket, or a connection that rests, keeps `id` from having `address`. The
+    /// same keeps it from listening there (`inet_csk_bind_conflict`).
+    fn conflicts(&mut self, id: Id, address: SocketAddr) -> bool {
         let host = self.entry(id).host;
         let tcp = self.tcp(id);
         let reuse = tcp.is_set(SocketOption::ReuseAddress);
         let share = tcp.is_set(SocketOption::ReusePort);
         let only = tcp.is_set(SocketOption::V6Only);
+        if share && self.hosts[host].is_shared(address.port()) {
+            return false;
+        }
         for other in self.hosts[host].at_port(address.port()).to_vec() {
             let tcp = self.tcp(other);
             let Some(bound) = tcp.local.filter(|_| other != id) else { continue };
             if !overlap(bound, tcp.is_set(SocketOption::V6Only), address, only) {
                 continue;
             }
-            let both_reuse = reuse
-                && !listening
-                && tcp.is_set(SocketOption::ReuseAddress)
-                && tcp.state != State::Listening;
+            let both_reuse =
+                reuse && tcp.is_set(SocketOption::ReuseAddress) && tcp.state != State::Listening;
             let both_share = share && tcp.is_set(SocketOption::ReusePort);
-            // To listen, only those that listen are in the way.
-            let in_the_way = !listening || tcp.state == State::Listening;
-            if in_the_way && !both_reuse && !both_share {
+            if !both_reuse && !both_share {
                 return true;
             }
         }
         let now = self.now;
-        self.hosts[host].rests_at(address.port(), now, Sharing { reuse, share })
+        let sharing = Sharing { reuse, share };
+        self.hosts[host].rests_at(address, only, now, sharing)
     }
 
     pub(super) fn listen(&mut self, id: Id, backlog: u32) -> Sys<()> {
@@ -113,9 +117,11 @@ impl Net {
         }
         match tcp.local.filter(|_| tcp.holds_port) {
             Some(local) => {
-                if self.conflicts(id, local, true) {
+                if self.conflicts(id, local) {
                     return Err(EADDRINUSE);
                 }
+                let (now, share) = (self.now, self.tcp(id).is_set(SocketOption::ReusePort));
+                self.hosts[host].note_sharing(local.port(), share, now);
             }
             None => {
                 let any = any_address(tcp.family);

@@ -1,11 +1,12 @@
 //! What a simulated machine has of its own: descriptors, addresses, ports and signals.
 
+use super::addresses::overlap;
 use super::clock::Clock;
 use super::errno::{EADDRINUSE, EADDRNOTAVAIL, EBADF, EMFILE};
 use super::net::{Id, Sys};
 use super::tcp::Tcp;
 use crate::sys::signal::Signal;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -45,7 +46,9 @@ pub(in crate::sim) struct Host {
     table: Vec<Option<Id>>,
     /// The sockets that have a port, whichever address they have it at.
     ports: BTreeMap<u16, Vec<Id>>,
-    /// The same of datagram sockets, in the order in which they came to their addresses.
+    /// Ports that all who have them shared when they came (`fastreuseport`), whatever they say now.
+    shared: BTreeSet<u16>,
+    /// The same as `ports` of datagram sockets, in the order in which they came to their addresses.
     udp_ports: BTreeMap<u16, Vec<Id>>,
     connections: HashMap<(SocketAddr, SocketAddr), Id, BuildHasherDefault<Mixer>>,
     /// Pairs of addresses in TIME-WAIT, until when, and who may have the port meanwhile.
@@ -106,6 +109,7 @@ impl Host {
             udp_ports: BTreeMap::new(),
             connections: HashMap::default(),
             resting: BTreeMap::new(),
+            shared: BTreeSet::new(),
             next_port: EPHEMERAL.start + (first_port % span) as u16,
             signals: Vec::new(),
             signal_eventfds: Vec::new(),
@@ -228,11 +232,37 @@ impl Host {
         self.resting.remove(&pair).is_some()
     }
 
-    /// Whether a connection that rests keeps `port` from being bound.
-    pub(super) fn rests_at(&self, port: u16, now: u64, sharing: Sharing) -> bool {
+    /// Whether a connection that rests keeps a socket from having `address`.
+    pub(super) fn rests_at(
+        &self,
+        address: SocketAddr,
+        v6_only: bool,
+        now: u64,
+        sharing: Sharing,
+    ) -> bool {
         self.resting.iter().any(|((local, _), (until, other))| {
-            local.port() == port && *until > now && !sharing.suits(*other)
+            local.port() == address.port()
+                && *until > now
+                && overlap(*local, true, address, v6_only)
+                && !sharing.suits(*other)
         })
+    }
+
+    /// Notes whether who comes to a port, or is about to listen there, shares it.
+    pub(super) fn note_sharing(&mut self, port: u16, share: bool, now: u64) {
+        let rests = |((local, _), (until, _)): (&(SocketAddr, _), &(u64, _))| {
+            local.port() == port && *until > now
+        };
+        if !share {
+            self.shared.remove(&port);
+        } else if self.at_port(port).is_empty() && !self.resting.iter().any(rests) {
+            self.shared.insert(port);
+        }
+    }
+
+    /// Whether all who have the port shared it when they came.
+    pub(super) fn is_shared(&self, port: u16) -> bool {
+        self.shared.contains(&port)
     }
 
     /// Takes a socket that is gone out of the tables.
@@ -255,6 +285,7 @@ impl Host {
     pub(in crate::sim) fn wipe(&mut self) {
         self.table.clear();
         self.resting.clear();
+        self.shared.clear();
         self.signals.clear();
         self.signal_eventfds.clear();
         self.clock.reset();
