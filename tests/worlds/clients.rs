@@ -37,7 +37,7 @@ fn delay(run: &Run) -> u64 {
     [0, 0, run.below(20), run.below(1500)][run.below(4) as usize]
 }
 
-async fn one(run: &Run, message: &str) {
+pub(super) async fn one(run: &Run, message: &str) {
     let delay_ms = delay(run);
     run.ask();
     let start = Instant::now();
@@ -99,9 +99,8 @@ async fn pipelined(run: &Run, message: &str) {
     let mut bytes = Vec::new();
     for index in 0..count {
         let delay_ms = delay(run) / 10;
-        bytes.extend(
-            format!("GET /{delay_ms}/{index}-{message} HTTP/1.1\r\nHost: server\r\n\r\n").bytes(),
-        );
+        let request = format!("GET /{delay_ms}/{index}-{message} HTTP/1.1\r\nHost: server\r\n\r\n");
+        bytes.extend_from_slice(request.as_bytes());
         run.ask();
     }
     let mut answered = 0;
@@ -115,7 +114,7 @@ async fn pipelined(run: &Run, message: &str) {
             sleep(Duration::from_millis(run.below(30))).await;
         }
         stream.write_all(&bytes[cut..]).await?;
-        let mut received = Vec::new();
+        let (mut received, mut chunk) = (Vec::new(), [0; 4096]);
         while answered < count {
             let mut parser = ResponseParser::new(RequestKind::from(Method::Get));
             let parsed = parser.parse(&received, &http::Limits::default());
@@ -135,7 +134,6 @@ async fn pipelined(run: &Run, message: &str) {
                 answered += 1;
                 continue;
             }
-            let mut chunk = [0; 4096];
             let count = stream.read(&mut chunk).await?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -208,9 +206,11 @@ async fn echoed(run: &Run, index: usize) {
         if received.len() < expected.len() && !run.strict {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let wrong = received.iter().zip(&expected).position(|(one, other)| one != other);
-        let (length, most) = (received.len(), expected.len());
-        assert!(received == expected, "{most} bytes came back as {length}, wrong from {wrong:?}");
+        if received != expected {
+            let wrong = received.iter().zip(&expected).position(|(one, other)| one != other);
+            let (length, most) = (received.len(), expected.len());
+            panic!("{most} bytes came back as {length}, wrong from {wrong:?}");
+        }
         io::Result::Ok(())
     };
     let done = work.await;
@@ -228,7 +228,6 @@ async fn echo_stream(run: &Run) -> io::Result<TcpStream> {
     socket.connect(run.server(7)).await
 }
 
-/// Bytes before and behind an urgent one, which is no part of the stream and keeps none of them.
 /// Some datagrams, each sent until one that is the same comes back.
 async fn datagrams(run: &Run) {
     run.ask();
@@ -263,6 +262,7 @@ async fn exchange_datagrams(run: &Run) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes before and behind an urgent one, which is no part of the stream and keeps none of them.
 async fn urgent(run: &Run) {
     run.ask();
     let done = urgent_bytes(run).await;

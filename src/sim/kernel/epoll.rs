@@ -203,8 +203,13 @@ impl Net {
         Ok(())
     }
 
-    /// Takes up to `room` events off the ready list.
-    pub(super) fn epoll_collect(&mut self, id: Id, room: usize) -> Sys<Vec<Event>> {
+    /// Takes up to `room` events off the ready list, into `events`.
+    pub(super) fn epoll_collect(
+        &mut self,
+        id: Id,
+        room: usize,
+        events: &mut Vec<Event>,
+    ) -> Sys<()> {
         let host = self.entry(id).host;
         let mut room = room;
         if self.epoll(id)?.ready.len() > 1 {
@@ -219,7 +224,7 @@ impl Net {
                 }
             }
         }
-        let (mut events, mut again) = (Vec::new(), Vec::new());
+        let mut again = Vec::new();
         while events.len() < room {
             let epoll = self.epoll(id)?;
             let Some(target) = epoll.ready.pop_front() else { break };
@@ -258,15 +263,15 @@ impl Net {
             self.rouse(id);
         }
         if events.len() < room && self.fault(Fault::SpuriousEvent, host) {
-            self.add_spurious(id, &mut events)?;
+            self.add_spurious(id, events)?;
         }
-        Ok(events)
+        Ok(())
     }
 
     /// Whether a stream of which `awaited` says by its token what is waited for is ready for that,
     /// seen from an epoll instance of `host`: with which `EPOLL*` bits.
     pub(in crate::sim) fn first_ready(
-        &mut self,
+        &self,
         host: usize,
         number: i32,
         awaited: &[(u64, u32)],
@@ -276,24 +281,21 @@ impl Net {
             let own = awaited.iter().find(|(token, _)| *token == watch.token);
             own.map(|(_, bits)| bits & watch.bits | EPOLLERR | EPOLLHUP)
         };
-        let watches: Vec<(Id, u32)> = {
-            let watches = &self.epoll(id).ok()?.watches;
-            watches.iter().filter_map(|(id, watch)| Some((*id, wanted(watch)?))).collect()
-        };
-        watches
-            .into_iter()
-            .map(|(target, bits)| self.stream_bits(target) & bits)
-            .find(|bits| *bits != 0)
+        let Object::Epoll(epoll) = &self.objects[id].as_ref()?.object else { return None };
+        let mut waited_for =
+            epoll.watches.iter().filter_map(|(target, watch)| Some((*target, wanted(watch)?)));
+        waited_for.find_map(|(target, bits)| {
+            Some(self.stream_bits(target) & bits).filter(|ready| *ready != 0)
+        })
     }
 
     /// [`Net::poll_bits`] of a stream, without a trace of having asked. Of others nothing is known:
     /// a counter that nobody reads is ready all the time, and each of its edges counts.
-    fn stream_bits(&mut self, id: Id) -> u32 {
-        let Object::Tcp(tcp) = &mut self.entry(id).object else { return 0 };
-        let no_space = tcp.no_space;
-        let bits = tcp.poll_bits();
-        tcp.no_space = no_space;
-        bits
+    fn stream_bits(&self, id: Id) -> u32 {
+        match self.objects[id].as_ref().map(|entry| &entry.object) {
+            Some(Object::Tcp(tcp)) => tcp.bits(),
+            _ => 0,
+        }
     }
 
     /// An event that is not true, for something that is watched and not ready.

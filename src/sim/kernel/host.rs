@@ -69,8 +69,8 @@ impl Hasher for Mixer {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
+        for part in bytes.chunks(8) {
+            self.write_u64(part.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         }
     }
 
@@ -84,6 +84,10 @@ impl Hasher for Mixer {
 
     fn write_u64(&mut self, number: u64) {
         self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
     }
 
     fn write_isize(&mut self, number: isize) {

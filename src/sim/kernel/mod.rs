@@ -177,10 +177,11 @@ impl Net {
                 return Err(number);
             }
         }
-        let opens = may_fail_with(what, EMFILE);
+        let opens = matches!(what, What::Epoll | What::Eventfd | What::Socket | What::Accept);
         let takes_memory = opens || what == What::EpollCtl;
-        let others = [What::Connect, What::Bind, What::Listen, What::Recv, What::Send];
-        if !takes_memory && !others.contains(&what) {
+        if !takes_memory
+            && !matches!(what, What::Connect | What::Bind | What::Listen | What::Recv | What::Send)
+        {
             return Ok(());
         }
         if self.fault(Fault::Interrupt, host) {

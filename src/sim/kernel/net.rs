@@ -12,6 +12,7 @@ use super::epoll::{EVENTS, Epoll};
 use super::host::Host;
 use super::tcp::Tcp;
 use super::udp::Udp;
+use crate::event::Event;
 use crate::sim::fault::{Fault, Faults, KINDS};
 use crate::sim::link::Links;
 use crate::sim::planted::Planted;
@@ -166,6 +167,8 @@ pub(in crate::sim) struct Net {
     pub(in crate::sim) trace: Trace,
     /// Blocking work that is due; it is run by the world, with nothing locked.
     pub(in crate::sim) work: VecDeque<(usize, u64, Work)>,
+    /// What a wait collects; kept for its room.
+    pub(super) collected: Vec<Event>,
     /// How many workers are roused: `Host::roused` is not about them.
     pub(super) workers_roused: usize,
     /// Who has workers take their turns.
@@ -198,6 +201,7 @@ impl Net {
             planted: None,
             trace: Trace::default(),
             work: VecDeque::new(),
+            collected: Vec::new(),
             workers_roused: 0,
             stepper: 0,
         }

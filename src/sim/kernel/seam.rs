@@ -277,12 +277,16 @@ impl Kernel for SimKernel {
                 }
                 let id = net.object(host, number)?;
                 net.note_look(id);
-                let events = net.epoll_collect(id, room)?;
+                let mut events = std::mem::take(&mut net.collected);
+                events.clear();
+                let collected = net.epoll_collect(id, room, &mut events);
                 tokens = events.iter().fold(tokens, |sum: u64, event| {
                     sum.rotate_left(7) ^ event.token() ^ u64::from(event.bits()) << 32
                 });
                 net.trace.mix(tokens, events.len() as u64);
-                Ok(buffer.fill(&events))
+                let count = buffer.fill(&events);
+                net.collected = events;
+                collected.map(|()| count)
             })?;
             if count > 0 || !crate::sim::drive::wait_for(&self.net, self.host, deadline) {
                 return Ok(count);

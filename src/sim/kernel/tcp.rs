@@ -189,8 +189,21 @@ impl Tcp {
         }
     }
 
-    /// What `tcp_poll` of Linux says.
+    /// What `tcp_poll` of Linux says. Who finds no room is told when there is some.
     pub(super) fn poll_bits(&mut self) -> u32 {
+        let bits = self.bits();
+        if bits & EPOLLOUT == 0 && self.is_past_its_handshake() {
+            self.no_space = true;
+        }
+        bits
+    }
+
+    fn is_past_its_handshake(&self) -> bool {
+        !matches!(self.state, State::Listening | State::SynSent | State::SynReceived)
+    }
+
+    /// The same without a trace of having asked.
+    pub(super) fn bits(&self) -> u32 {
         if self.state == State::Listening {
             return if self.queue.is_empty() || self.queue_withheld { 0 } else { EPOLLIN };
         }
@@ -201,15 +214,13 @@ impl Tcp {
         if self.shut & RECEIVE != 0 {
             bits |= EPOLLIN | EPOLLRDHUP;
         }
-        if !matches!(self.state, State::SynSent | State::SynReceived) {
+        if self.is_past_its_handshake() {
             if self.readable() > self.urgent_hole() {
                 bits |= EPOLLIN;
             }
             bits |= self.urgent_bits();
             if self.shut & SEND != 0 || self.is_writable() {
                 bits |= EPOLLOUT;
-            } else {
-                self.no_space = true;
             }
         }
         if self.error.is_some() {
