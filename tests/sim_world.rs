@@ -10,7 +10,7 @@ use std::time::Duration;
 use whirligig::io::{AsyncRead, AsyncWrite};
 use whirligig::net::{TcpListener, TcpStream, UdpSocket};
 use whirligig::signal::{Signal, Signals};
-use whirligig::sim::{Link, World, twice};
+use whirligig::sim::{Fault, Faults, Link, Planted, World, twice};
 use whirligig::sys::{Connect, Descriptor, Family, SocketOption};
 use whirligig::time::{Instant, sleep, timeout};
 
@@ -149,6 +149,44 @@ fn what_is_left_at_the_end_is_found() {
         assert!(found.ends_with("tasks, wakers or join handles of \"main\" are left"), "{found}");
         drop(task);
         world.finish();
+    });
+}
+
+#[test]
+fn a_host_that_sleeps_through_an_event_is_found() {
+    // A kernel that forgets an event is to a runtime what a lost wake is.
+    twice(9, |world| {
+        world.host("server", || async {
+            let listener = TcpListener::bind("0.0.0.0:7").await?;
+            let (mut one, mut other) = (listener.accept().await?.0, listener.accept().await?.0);
+            loop {
+                sleep(MS(100)).await;
+                one.write_all(b"x").await?;
+                other.write_all(b"y").await?;
+            }
+        });
+        world.set_links(Link::instant());
+        let meddling = world.clone();
+        let run = AssertUnwindSafe(|| {
+            world.run_until(async {
+                let mut streams = Vec::new();
+                for _ in 0..2 {
+                    let mut stream = TcpStream::connect("server:7").await.unwrap();
+                    streams.push(whirligig::spawn(async move {
+                        while stream.read(&mut [0]).await? > 0 {}
+                        io::Result::Ok(())
+                    }));
+                }
+                sleep(MS(50)).await;
+                meddling.plant(Planted::EventsBeyondTheRoomAreLost);
+                meddling.set_faults(Faults::none().with(Fault::Split, 900_000));
+                for _ in 0..2000 {
+                    sleep(MS(1)).await;
+                }
+            });
+        });
+        let panic = catch_unwind(run).unwrap_err().downcast::<String>().unwrap();
+        assert!(panic.ends_with("a wake was lost"), "{panic}");
     });
 }
 

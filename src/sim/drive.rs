@@ -92,6 +92,10 @@ impl Driving {
 impl Drop for Driving {
     fn drop(&mut self) {
         let ended = DRIVERS.with(|drivers| drivers.borrow_mut().pop());
+        if let Some(inner) = &ended {
+            // What was done after the last look.
+            inner.note_doings(MAIN);
+        }
         let main = ended.as_ref().and_then(|inner| inner.main.borrow_mut().take());
         // It is not the last reference to the runtime, but may be to the world.
         drop((main, ended));

@@ -5,6 +5,9 @@
 mod clients;
 #[path = "tasks.rs"]
 mod tasks;
+#[cfg(test)]
+#[path = "teeth.rs"]
+mod teeth;
 
 use clients::client;
 use std::cell::{Cell, RefCell};
@@ -87,20 +90,7 @@ pub(crate) fn run(world: &World) -> Outcomes {
     if undisturbed {
         (faults, strict, steady) = (Faults::none(), true, true);
     }
-    let zero = || Cell::new(0);
-    let run = Rc::new(Run {
-        world: world.clone(),
-        futures: Rc::default(),
-        stopped: Rc::default(),
-        strict,
-        steady,
-        undisturbed,
-        asked: zero(),
-        answered: zero(),
-        failed: zero(),
-        given_up: zero(),
-        random: RefCell::new(random.fork()),
-    });
+    let run = Rc::new(Run { strict, steady, undisturbed, ..Run::new(world, random.fork()) });
     let is_lossy = !undisturbed && random.chance(200_000);
     let slow = Link {
         latency: Duration::from_micros(random.below(20_000)),
@@ -177,11 +167,15 @@ async fn all(run: Rc<Run>) {
     // What waits for a client that is gone, waits for its timeout at the longest.
     sleep(Duration::from_secs(100)).await;
     shut_down(&run).await;
-    for (host, counts) in [("server", world.counts("server")), ("main", world.counts("main"))] {
-        let left = counts.expect("it is running");
-        let left = (left.tasks, left.sources, left.timers, left.descriptors);
-        assert_eq!(left, (0, 0, 0, 2), "tasks, sources, timers, descriptors of {host}");
-    }
+    check_rest(&world, "server");
+    check_rest(&world, "main");
+}
+
+/// Nothing is left of what a host did; its runtime has two descriptors.
+fn check_rest(world: &World, host: &str) {
+    let left = world.counts(host).expect("it is running");
+    let left = (left.tasks, left.sources, left.timers, left.descriptors);
+    assert_eq!(left, (0, 0, 0, 2), "tasks, sources, timers, descriptors of {host}");
 }
 
 /// Now and then the hosts are cut off from each other for a while, which only delays.
@@ -346,6 +340,24 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
 }
 
 impl Run {
+    /// One in which nothing excuses a failure.
+    fn new(world: &World, random: Random) -> Run {
+        let zero = || Cell::new(0);
+        Run {
+            world: world.clone(),
+            random: RefCell::new(random),
+            strict: true,
+            steady: true,
+            undisturbed: true,
+            futures: Rc::default(),
+            stopped: Rc::default(),
+            asked: zero(),
+            answered: zero(),
+            failed: zero(),
+            given_up: zero(),
+        }
+    }
+
     fn below(&self, bound: u64) -> u64 {
         self.random.borrow_mut().below(bound)
     }
