@@ -415,3 +415,32 @@ fn who_listens_again_is_kept_from_it_by_the_connections_at_its_port_as_by_other_
         }
     });
 }
+
+#[test]
+fn who_asks_where_an_old_connection_rests_and_nobody_listens_is_refused_after_milliseconds() {
+    twice(12, |world| {
+        world.set_call_time(Duration::ZERO);
+        let kernel = world.kernel();
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let open = |port| {
+            let socket = kernel.socket(Family::V4).unwrap();
+            socket.set_option(SocketOption::ReuseAddress, 1).unwrap();
+            socket.bind(at(port)).unwrap();
+            socket
+        };
+        let (listener, client) = (open(80), open(81));
+        listener.listen(8).unwrap();
+        assert_eq!(client.connect(at(80)).unwrap(), Connect::InProgress);
+        assert_eq!(client.connect(at(80)).unwrap(), Connect::Done);
+        // The server's side closes first, and so is the one that rests.
+        drop(listener.accept().unwrap());
+        drop(listener);
+        drop(client);
+        let client = open(81);
+        assert_eq!(client.connect(at(80)).unwrap(), Connect::InProgress);
+        let error = || client.take_error().unwrap().map(|error| error.kind());
+        assert_eq!(error(), None);
+        world.run_for(MS(20));
+        assert_eq!(error(), Some(io::ErrorKind::ConnectionRefused));
+    });
+}

@@ -43,6 +43,8 @@ const SENT_MAX: usize = 12_000;
 const SENT_MIN: usize = 600;
 /// The same of a datagram socket: what its peer has no room for is lost.
 const DATAGRAMS_SENT_MAX: usize = 4000;
+/// How long a connection is waited for; one that nobody answers is left as it is then.
+const SETTLE_MS: u32 = 30;
 /// How often a program is run whose outcomes differ; fewer with a bug planted, which has them differ
 /// each time.
 const TRIES: usize = 15;
@@ -379,7 +381,27 @@ impl Machine {
                 self.known(index).all.push(local);
             }
         }
+        if text.as_deref().is_ok_and(|text| text == "in progress") {
+            self.settle(index);
+        }
         self.say("connect", index, text);
+    }
+
+    /// Waits until a connection is made or refused: where an old one rests that takes some
+    /// milliseconds, in which a program gets further or doesn't (3).
+    fn settle(&self, index: usize) {
+        let Some(slot) = &self.slots[index] else { return };
+        let epolls = [Epoll::on(&self.kernel), Epoll::on(&self.kernel)];
+        let [watch, pause] = epolls.map(|epoll| epoll.expect("epoll_create1"));
+        watch.add(slot.descriptor(), EPOLLOUT, 0).expect("it is not watched there yet");
+        let mut buffer = EventBuffer::with_capacity(1);
+        for _ in 0..SETTLE_MS {
+            let mut events = watch.wait(&mut buffer, Some(Duration::ZERO)).expect("epoll_wait");
+            if events.any(|event| event.bits() & EPOLLOUT != 0) {
+                return;
+            }
+            pause.wait(&mut buffer, Some(Duration::from_millis(1))).expect("epoll_wait");
+        }
     }
 
     /// A connection, whole: a listener, a client, and what was accepted.

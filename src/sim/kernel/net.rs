@@ -110,6 +110,8 @@ pub(super) enum Action {
     Arrive(Packet),
     /// A SYN is sent again, for the how manieth time.
     SynAgain(Id, u64, u32),
+    /// The same, since it met an old connection.
+    SynSoon(Id, u64),
     /// Bytes or connections that a fault withheld are there.
     Reveal(Id, u64),
     /// A send buffer that a fault filled has room again.
@@ -261,6 +263,7 @@ impl Net {
         match action {
             Action::Arrive(packet) => self.arrive(packet),
             Action::SynAgain(id, serial, tries) if self.is(id, serial) => self.syn_again(id, tries),
+            Action::SynSoon(id, serial) if self.is(id, serial) => self.syn_soon(id),
             Action::Reveal(id, serial) if self.is(id, serial) => {
                 if self.is_udp(id) {
                     self.reveal_udp(id);

@@ -24,6 +24,9 @@ const GIVE_UP: u64 = 924_600_000_000;
 /// How often a SYN is sent again (tcp_syn_retries): 127 s in all.
 const SYN_RETRIES: u32 = 6;
 
+/// How soon it is sent again to whoever was still about an old connection (TCP_TIMEOUT_MIN).
+const SYN_SOON: u64 = 8_000_000;
+
 /// Bytes of a segment at most.
 const SEGMENT_BYTES: usize = 16 * 1024;
 
@@ -59,17 +62,17 @@ impl Net {
             // Nobody knows of such a connection; an acknowledgement of an end is due to one that
             // rests.
             None if matches!(packet.body, Body::Ack(..) | Body::Urgent(..)) => {}
-            None => self.answer_with_reset(&packet),
+            None => self.answer(&packet, Body::Reset),
         }
     }
 
-    fn answer_with_reset(&mut self, packet: &Packet) {
+    fn answer(&mut self, packet: &Packet, body: Body) {
         let answer = Packet {
             source: packet.target,
             target: packet.source,
             from: packet.to,
             to: packet.from,
-            body: Body::Reset,
+            body,
         };
         self.send_packet(answer, &mut 0);
     }
@@ -80,9 +83,9 @@ impl Net {
             if rested {
                 // The old connection's acknowledgement confuses the new one, whose reset ends the
                 // rest; the client tries again (RFC 1337).
-                return;
+                return self.answer(&packet, Body::Ack(0, 0));
             }
-            return self.answer_with_reset(&packet);
+            return self.answer(&packet, Body::Reset);
         };
         let less = usize::from(self.has(Planted::ABacklogHoldsOneLess));
         let tcp = self.tcp(listener);
@@ -150,6 +153,10 @@ impl Net {
             }
             Body::Syn | Body::SynAck(_) | Body::Datagram(_) | Body::Unreachable => {}
             Body::Urgent(at, byte) => self.receive_urgent(id, at, byte),
+            Body::Ack(..) if state == State::SynSent => {
+                let serial = self.serial(id);
+                self.schedule(SYN_SOON, Action::SynSoon(id, serial));
+            }
             Body::Ack(until, edge) => self.receive_ack(id, until, edge),
             Body::Data(at, bytes) => self.receive_data(id, at, bytes),
             Body::Fin(at) => self.receive_end(id, at),
@@ -368,6 +375,13 @@ impl Net {
         self.emit(id, Body::Syn);
         let serial = self.serial(id);
         self.schedule(SECOND << tries, Action::SynAgain(id, serial, tries + 1));
+    }
+
+    /// Once more, without a change of when else it is.
+    pub(super) fn syn_soon(&mut self, id: Id) {
+        if self.tcp(id).state == State::SynSent {
+            self.emit(id, Body::Syn);
+        }
     }
 
     /// The peer's end of the stream arrived.
