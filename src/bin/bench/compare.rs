@@ -55,11 +55,12 @@ pub(crate) fn run(comparison: &Comparison) -> Result<(), Failure> {
         let title = "Our processor time over theirs, in the median of the rounds:";
         say(&format!("\n{title}\n{}", ratio_table(&programs, &figures)))?;
     }
+    let kept = figures.to_text();
     if let Some(path) = &comparison.figures {
-        write(path, &figures.to_text())?;
+        write(path, &kept)?;
     }
     if let Some(path) = &comparison.chart {
-        write(path, &picture::of(&figures))?;
+        write(path, &drawn(&kept)?)?;
     }
     if figures.rows.is_empty() { Err("nothing could be measured".into()) } else { Ok(()) }
 }
@@ -68,7 +69,12 @@ pub(crate) fn run(comparison: &Comparison) -> Result<(), Failure> {
 pub(crate) fn draw(figures: &Path, chart: &Path) -> Result<(), Failure> {
     let text = fs::read_to_string(figures);
     let text = text.map_err(|error| format!("{}: {error}", figures.display()))?;
-    write(chart, &picture::of(&Figures::from_text(&text)?))
+    write(chart, &drawn(&text)?)
+}
+
+/// Of the figures as they are kept, rounded, so that drawing them again comes to the same.
+fn drawn(kept: &str) -> Result<String, Failure> {
+    Ok(picture::of(&Figures::from_text(kept)?))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
