@@ -230,7 +230,10 @@ impl Runtime {
         BATCH_MAX
     }
 
-    /// Polls one batch of tasks, looks at the kernel without waiting, and says how things stand.
+    /// Looks at the kernel without waiting, polls one batch of tasks, and says how things stand.
+    ///
+    /// So an event takes one turn: what the look finds is done in its batch. What comes during the
+    /// batch leaves the epoll descriptor readable.
     ///
     /// Before waiting for the time that [`Turn::Idle`] tells, remember that a wake from another
     /// thread, or an event, may come earlier: a loop of one's own that waits on
@@ -244,9 +247,10 @@ impl Runtime {
     pub fn turn(&self) -> io::Result<Turn> {
         let _running = self.run_guard();
         self.enter(|| {
+            let looked = self.reactor.look(Wait::No, |waker| self.executor.wake_own(waker));
             self.executor.run_batch();
             self.polls_left.set(BATCH_MAX);
-            self.reactor.look(Wait::No, |waker| self.executor.wake_own(waker))
+            looked
         })?;
         if self.executor.has_work() {
             return Ok(Turn::Ready);

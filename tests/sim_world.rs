@@ -211,9 +211,9 @@ fn what_a_lossy_link_loses_of_a_stream_comes_later() {
             for byte in 0..100 {
                 assert_eq!(exchange(&mut stream, byte).await.unwrap(), byte + 1);
             }
-            // Some 60 of the 200 packets, 200 ms each.
+            // Some hundred packets, acknowledgements among them, 200 ms each.
             let took = Instant::now() - start;
-            assert!((6.0..20.0).contains(&took.as_secs_f64()), "{took:?}");
+            assert!((12.0..36.0).contains(&took.as_secs_f64()), "{took:?}");
         });
     });
 }

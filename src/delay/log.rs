@@ -67,7 +67,10 @@ impl Log {
             let number = self.count.next();
             lines.write(|line| {
                 let _ = write!(line, "#{number} - {}ms: ", plan.delay_ms);
-                push_escaped(line, &String::from_utf8_lossy(&plan.message));
+                match std::str::from_utf8(&plan.message) {
+                    Ok(message) => push_escaped(line, message),
+                    Err(_) => push_escaped(line, &String::from_utf8_lossy(&plan.message)),
+                }
             });
         }
     }
@@ -100,8 +103,10 @@ impl Log {
 
 /// Appends `message` with its control characters escaped.
 fn push_escaped(line: &mut String, message: &str) {
-    // Every byte that a control character begins with, and a few more: mostly there is none.
-    if !message.bytes().any(|byte| matches!(byte, 0..=0x1f | 0x7f | 0xc2)) {
+    // Every byte that a control character begins with, and a few more: mostly there is none, and
+    // then looking at all of them at once is quicker than stopping at the first.
+    let may_be = |byte| matches!(byte, 0..=0x1f | 0x7f | 0xc2);
+    if !message.bytes().fold(false, |found, byte| found | may_be(byte)) {
         return line.push_str(message);
     }
     for character in message.chars() {

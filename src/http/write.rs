@@ -68,6 +68,8 @@ pub fn write_request_head(
     }
     check_headers(head.headers, &["host", "content-length", "transfer-encoding"])?;
     let line = [head.method.as_str(), " ", head.target, " HTTP/1.1\r\nHost: ", head.host, "\r\n"];
+    // With some room for the rest.
+    out.reserve(line.iter().map(|part| part.len()).sum::<usize>() + 64);
     line.into_iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     write_rest_of_head(out, head.headers, framing, head.connection);
     Ok(())

@@ -2,10 +2,9 @@
 //!
 //! ```text
 //!   run_until:  block_on, on a host of its own
-//!                  `--> epoll_wait finds nothing --> drive:  .--> turns of all hosts that have
-//!                                                            |    something to do
-//!                                                            |    time goes on to the next
-//!                                                            `--- thing that happens
+//!                  `--> epoll_wait --> drive:  .--> turns of all hosts that have something to do
+//!                                              |    time goes on to the next thing that happens
+//!                                              `--- until there is an event for this host
 //! ```
 
 use super::kernel::{Host, Net, Work};
@@ -108,35 +107,23 @@ fn driver(net: &Arc<Mutex<Net>>) -> Option<Rc<Inner>> {
     innermost.filter(|inner| Arc::ptr_eq(&inner.net, net))
 }
 
-/// Called before each look of `host` at its events.
-pub(super) fn let_others_go_on(net: &Arc<Mutex<Net>>, host: usize) {
-    let Some(inner) = driver(net) else { return };
+/// Called before each look of `host` at its events; the world, if it is its main host's.
+pub(super) fn look_begins(net: &Arc<Mutex<Net>>, host: usize) -> Option<Rc<Inner>> {
+    let inner = driver(net)?;
     inner.note_doings(host);
-    if inner.is_main_waiting(host) {
-        drop(inner.round());
-    }
+    Some(inner).filter(|inner| inner.is_main_waiting(host))
 }
 
-/// Called by a wait of `host` that found nothing: lets time go on, up to `deadline`. False if that
-/// has come.
-pub(super) fn wait_for(net: &Arc<Mutex<Net>>, host: usize, deadline: Option<u64>) -> bool {
-    match driver(net).filter(|inner| inner.is_main_waiting(host)) {
-        Some(inner) => inner.drive(deadline),
-        None => wait_alone(net, deadline),
-    }
-}
-
-/// The same without a world: for a kernel that is used by itself.
-fn wait_alone(net: &Arc<Mutex<Net>>, deadline: Option<u64>) -> bool {
+/// Has time go on, up to `deadline`, for a kernel that is used without a world.
+pub(super) fn wait_alone(net: &Arc<Mutex<Net>>, deadline: Option<u64>) {
     let mut net = net.lock().unwrap_or_else(PoisonError::into_inner);
     if deadline.is_some_and(|deadline| deadline <= net.now) {
-        return false;
+        return;
     }
     match net.next_at().into_iter().chain(deadline).min() {
         Some(next) => net.advance(next),
         None => panic!("a simulated kernel was asked to wait for what can't come"),
     }
-    true
 }
 
 impl Inner {
@@ -222,18 +209,16 @@ impl Inner {
     }
 
     /// Gives every host that has something to do its turn, then has time go on to the next thing
-    /// that happens, at most to `deadline`. False if that had come already.
-    fn drive(&self, deadline: Option<u64>) -> bool {
+    /// that happens, until the main host has something to do, or the `deadline` has come.
+    pub(super) fn drive(&self, deadline: Option<u64>) {
         loop {
             let (mut net, is_idle) = match self.round() {
                 Some(net) => (net, true),
                 None => (self.net(), false),
             };
-            if net.hosts[MAIN].roused {
-                return true;
-            }
-            if deadline.is_some_and(|deadline| deadline <= net.now) {
-                return false;
+            let is_over = deadline.is_some_and(|deadline| deadline <= net.now);
+            if net.hosts[MAIN].roused || is_over {
+                return;
             }
             if !is_idle {
                 continue;

@@ -135,7 +135,8 @@ impl Trace {
         self.hash = self.hash.rotate_left(5) ^ product as u64 ^ (product >> 64) as u64;
     }
 
-    /// Takes `bytes` into the hash: what was transferred counts, not only how much.
+    /// Takes `bytes` into the hash: what arrives counts, not only how much. What is received is of
+    /// that, and isn't taken in again.
     pub(super) fn mix_bytes(&mut self, bytes: &[u8]) {
         let (pairs, rest) = bytes.split_at(bytes.len() / 16 * 16);
         for pair in pairs.chunks_exact(16) {

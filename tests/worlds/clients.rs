@@ -95,7 +95,7 @@ async fn kept_alive(run: &Run, message: &str) {
 
 /// Several requests at once; the answers come in their order.
 async fn pipelined(run: &Run, message: &str) {
-    let count = 2 + run.below(9);
+    let count = 2 + run.below(13);
     let mut bytes = Vec::new();
     for index in 0..count {
         let delay_ms = delay(run) / 10;
@@ -170,7 +170,7 @@ async fn given_up(run: &Run, message: &str) {
 /// Bytes go there and back, while more are sent, up to the end of the stream.
 async fn echoed(run: &Run, index: usize) {
     run.ask();
-    let size = run.some_size(1 << 16);
+    let size = run.some_size(1 << 15);
     let pattern: Vec<u8> = (0..251).map(|at: u8| at.wrapping_add(index as u8)).collect();
     let mut bytes = pattern.repeat(size / pattern.len() + 1);
     bytes.truncate(size);

@@ -26,7 +26,7 @@ use whirligig::sim::{Fault, Faults, Link, Random, World};
 use whirligig::time::{Instant, sleep, timeout};
 
 const CLIENTS: usize = 10;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 5;
 
 /// What a request may cost at most, and a fault that is injected, in system calls and in polls of
 /// tasks. Over many seeds the worst run takes half of it; what spins takes that in milliseconds.

@@ -342,7 +342,6 @@ impl Net {
             }
             self.tell_window(id);
         }
-        self.trace.mix_bytes(&buffer[..count]);
         Ok(count)
     }
 

@@ -143,6 +143,15 @@ impl Net {
         }
     }
 
+    /// Whether nothing has become ready in an epoll instance that was not looked at since.
+    pub(super) fn has_nothing_ready(&self, id: Id) -> bool {
+        let entry = self.objects[id].as_ref();
+        entry.is_some_and(|entry| match &entry.object {
+            Object::Epoll(epoll) => epoll.ready.is_empty(),
+            _ => false,
+        })
+    }
+
     /// Makes an epoll instance that of a worker, and says which it is.
     pub(in crate::sim) fn give_to_worker(&mut self, host: usize, number: i32) -> Sys<Id> {
         let id = self.object(host, number)?;

@@ -153,6 +153,13 @@ impl SimKernel {
         self.hosted(number)
     }
 
+    /// Whether a look at an epoll instance would find nothing, or nothing but faults.
+    fn is_quiet(&self, number: i32) -> bool {
+        let net = self.net();
+        let lives = net.hosts[self.host].life == self.life;
+        lives && net.object(self.host, number).is_ok_and(|id| net.has_nothing_ready(id))
+    }
+
     fn hosted(&self, number: i32) -> io::Result<Hosted> {
         let kernel = self.this.upgrade().ok_or(io::ErrorKind::NotFound)?;
         Ok(Hosted { kernel, number, lent: Arc::clone(&self.lent) })

@@ -6,6 +6,7 @@ use super::errno::{EBADF, EINTR};
 use super::net::{Action, Object};
 use super::tcp::Tcp;
 use super::udp::Udp;
+use crate::sim::drive;
 use crate::sim::fault::Fault;
 use crate::sim::trace::What;
 use crate::sys::signal::Signal;
@@ -260,11 +261,20 @@ impl Kernel for SimKernel {
         buffer: &mut EventBuffer,
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
-        // Whoever always has something to do keeps the other hosts from nothing.
-        crate::sim::drive::let_others_go_on(&self.net, self.host);
+        let main = drive::look_begins(&self.net, self.host);
         let deadline = timeout.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         let deadline = deadline.map(|wait| self.net().now.saturating_add(wait));
         loop {
+            match &main {
+                // Also before a look that will find something: whoever always has something to do
+                // keeps the other hosts from nothing.
+                Some(world) => world.drive(deadline),
+                None if timeout != Some(Duration::ZERO) && self.is_quiet(number) => {
+                    drive::wait_alone(&self.net, deadline);
+                }
+                None => {}
+            }
+            let mut is_over = false;
             let mut tokens = 0;
             let room = buffer.capacity();
             let count = self.call(What::EpollWait, number, room as u64, |net, host| {
@@ -286,9 +296,10 @@ impl Kernel for SimKernel {
                 net.trace.mix(tokens, events.len() as u64);
                 let count = buffer.fill(&events);
                 net.collected = events;
+                is_over = deadline.is_some_and(|deadline| deadline <= net.now);
                 collected.map(|()| count)
             })?;
-            if count > 0 || !crate::sim::drive::wait_for(&self.net, self.host, deadline) {
+            if count > 0 || is_over {
                 return Ok(count);
             }
         }

@@ -367,7 +367,6 @@ impl Net {
             udp.buffered -= bytes.len() + DATAGRAM_OVERHEAD;
             udp.received.pop_front();
         }
-        self.trace.mix_bytes(&buffer[..count]);
         Ok((count, from))
     }
 
