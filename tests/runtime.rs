@@ -3,14 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
+use whirligig::event::Interest;
 use whirligig::io::AsyncRead;
 use whirligig::net::{TcpListener, TcpStream};
+use whirligig::sys::{Epoll, EventBuffer};
 use whirligig::time::{Instant, sleep, sleep_until, timeout};
 use whirligig::{Runtime, Turn, spawn, yield_now};
 
@@ -89,6 +92,26 @@ fn a_turn_says_whether_there_is_more_to_do_or_until_when_there_is_nothing_or_tha
     waker.take().unwrap().wake();
     assert_eq!(runtime.turn().unwrap(), Turn::Done);
     assert!(task.is_finished());
+}
+
+#[test]
+fn an_event_takes_one_turn() {
+    let runtime = Runtime::new().unwrap();
+    let epoll = Epoll::new().unwrap();
+    let descriptor = runtime.as_fd().try_clone_to_owned().unwrap().into();
+    epoll.add(&descriptor, Interest::READABLE.level().bits(), 0).unwrap();
+    let (mut stream, mut peer) = block_on(&runtime, async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (stream, listener.accept().unwrap().0)
+    });
+    let task = runtime.spawn(async move { stream.read(&mut [0; 8]).await });
+    settle(&runtime);
+    peer.write_all(b"x").unwrap();
+    let mut buffer = EventBuffer::with_capacity(1);
+    assert_eq!(epoll.wait(&mut buffer, None).unwrap().count(), 1);
+    assert_eq!(runtime.turn().unwrap(), Turn::Done);
+    assert_eq!(block_on(&runtime, task).unwrap().unwrap(), 1);
 }
 
 #[test]

@@ -96,10 +96,11 @@ async fn kept_alive(run: &Run, message: &str) {
 /// Several requests at once; the answers come in their order.
 async fn pipelined(run: &Run, message: &str) {
     let count = 2 + run.below(13);
+    let wanted: Vec<String> = (0..count).map(|index| format!("{index}-{message}")).collect();
     let mut bytes = Vec::new();
-    for index in 0..count {
+    for message in &wanted {
         let delay_ms = delay(run) / 10;
-        let request = format!("GET /{delay_ms}/{index}-{message} HTTP/1.1\r\nHost: server\r\n\r\n");
+        let request = format!("GET /{delay_ms}/{message} HTTP/1.1\r\nHost: server\r\n\r\n");
         bytes.extend_from_slice(request.as_bytes());
         run.ask();
     }
@@ -115,7 +116,7 @@ async fn pipelined(run: &Run, message: &str) {
         }
         stream.write_all(&bytes[cut..]).await?;
         let (mut received, mut chunk) = (Vec::new(), [0; 4096]);
-        while answered < count {
+        while let Some(wanted) = wanted.get(answered) {
             let mut parser = ResponseParser::new(RequestKind::from(Method::Get));
             let parsed = parser.parse(&received, &http::Limits::default());
             let parsed =
@@ -124,7 +125,6 @@ async fn pipelined(run: &Run, message: &str) {
             if !run.steady && parsed.is_some_and(|response| response.status == 408) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let wanted = format!("{answered}-{message}");
             let whole = parsed.map(|response| (response.status, response.head_bytes));
             let whole = whole.filter(|(_, head)| received.len() >= head + wanted.len());
             if let Some((status, head)) = whole {
@@ -143,7 +143,7 @@ async fn pipelined(run: &Run, message: &str) {
         io::Result::Ok(())
     };
     let done = work.await;
-    for index in 0..count {
+    for index in 0..wanted.len() {
         let failed = || done.as_ref().map_or_else(io::Error::kind, |()| io::ErrorKind::Other);
         run.note(if index < answered { Ok(()) } else { Err(failed().into()) });
     }
