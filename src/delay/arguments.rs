@@ -43,8 +43,15 @@ impl Arguments {
         known: &[Flag],
         positional_max: usize,
     ) -> Result<Arguments, ArgumentError> {
+        Arguments::parse_all(&mut arguments.into_iter(), known, positional_max)
+    }
+
+    fn parse_all(
+        rest: &mut dyn Iterator<Item = OsString>,
+        known: &[Flag],
+        positional_max: usize,
+    ) -> Result<Arguments, ArgumentError> {
         let mut parsed = Arguments::default();
-        let mut rest = arguments.into_iter();
         let mut flags_end = false;
         while let Some(argument) = rest.next() {
             let argument = utf8(argument)?;

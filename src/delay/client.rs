@@ -60,7 +60,10 @@ impl Order {
     pub fn from_arguments(
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<Option<Order>, ArgumentError> {
-        let arguments = Arguments::parse(arguments, FLAGS, 3)?;
+        Order::read(&Arguments::parse(arguments, FLAGS, 3)?)
+    }
+
+    fn read(arguments: &Arguments) -> Result<Option<Order>, ArgumentError> {
         if arguments.has("--help") {
             return Ok(None);
         }
@@ -221,9 +224,19 @@ pub fn client_main(
     program: &str,
     how: &str,
     arguments: impl IntoIterator<Item = OsString>,
-    run: impl FnOnce(&Order) -> Result<(), Box<dyn Error>>,
+    run: fn(&Order) -> Result<(), Box<dyn Error>>,
 ) -> ExitCode {
-    let order = match Order::from_arguments(arguments) {
+    client(program, how, Order::from_arguments(arguments), run)
+}
+
+/// Not generic, and so compiled with this library, once.
+fn client(
+    program: &str,
+    how: &str,
+    order: Result<Option<Order>, ArgumentError>,
+    run: fn(&Order) -> Result<(), Box<dyn Error>>,
+) -> ExitCode {
+    let order = match order {
         Ok(Some(order)) => order,
         Ok(None) => {
             // Whoever closed the output does not want it.

@@ -69,80 +69,114 @@ pub async fn serve(
     log: Log,
     mut stop: impl AsyncFnMut() -> io::Result<()>,
 ) -> io::Result<()> {
-    let gate = Gate::new(options.connections_max);
-    let (delay_ms_max, drain) = (options.delay_ms_max, options.drain);
-    let log = Rc::new(log);
-    let handler_log = Rc::clone(&log);
-    let server = Rc::new(Server::new(options.http, move |request: &Request<'_>, body| {
-        let planned = plan(request, delay_ms_max);
-        if let Ok(plan) = &planned {
-            handler_log.request(plan);
-        }
-        answer(planned, body)
-    }));
-    let draining = Draining(Rc::clone(&server));
-    let serving = Rc::clone(&server);
-    let serve_one = Rc::new(move |(stream, pass): (TcpStream, Pass)| {
-        let server = Rc::clone(&serving);
-        crate::spawn(async move {
-            // A connection that breaks is its client's affair.
-            let _ = server.serve(stream).await;
-            drop(pass);
-        });
-    });
-    let listeners: Vec<_> = listeners.into_iter().map(Rc::new).collect();
-    let mut accepting = TaskSet::new();
-    for listener in &listeners {
-        let (listener, serve_one) = (Rc::clone(listener), Rc::clone(&serve_one));
-        let (gate, log) = (Rc::clone(&gate), Rc::clone(&log));
-        accepting.spawn(async move {
-            while let Either::Second(accepted) =
-                race(gate.closes(), accept(&listener, &gate, &log)).await
-            {
-                if let Some(stream) = accepted {
-                    // Several listeners may have seen the same room.
-                    gate.has_room().await;
-                    serve_one((stream, gate.enter()));
-                }
-            }
-        });
-    }
+    let drain = options.drain;
+    let mut service = Service::start(listeners, options, log);
     stop().await?;
-    gate.close();
-    // First, so that the connections that come now are read without waiting to hear of bytes.
-    drop(draining);
-    let ending = async {
+    service.close();
+    match race(timeout(drain, service.end()), stop()).await {
+        Either::First(Ok(())) => {}
+        Either::First(Err(_)) | Either::Second(Ok(_)) => service.give_up(),
+        Either::Second(Err(error)) => return Err(error),
+    }
+    service.log.finish().await;
+    Ok(())
+}
+
+/// The service under way, which is the same whatever it is to be stopped by: so it is compiled with
+/// this library, once.
+struct Service {
+    gate: Rc<Gate>,
+    log: Rc<Log>,
+    listeners: Vec<Rc<TcpListener>>,
+    accepting: TaskSet<()>,
+    serve_one: Rc<dyn Fn(TcpStream, Pass)>,
+    drain: Box<dyn Fn()>,
+}
+
+impl Service {
+    fn start(listeners: Vec<TcpListener>, options: ServiceOptions, log: Log) -> Service {
+        let gate = Gate::new(options.connections_max);
+        let delay_ms_max = options.delay_ms_max;
+        let log = Rc::new(log);
+        let handler_log = Rc::clone(&log);
+        let server = Rc::new(Server::new(options.http, move |request: &Request<'_>, body| {
+            let planned = plan(request, delay_ms_max);
+            if let Ok(plan) = &planned {
+                handler_log.request(plan);
+            }
+            answer(planned, body)
+        }));
+        let draining = Rc::clone(&server);
+        let serve_one = move |stream: TcpStream, pass: Pass| {
+            let server = Rc::clone(&server);
+            crate::spawn(async move {
+                // A connection that breaks is its client's affair.
+                let _ = server.serve(stream).await;
+                drop(pass);
+            });
+        };
+        let mut service = Service {
+            gate,
+            log,
+            listeners: listeners.into_iter().map(Rc::new).collect(),
+            accepting: TaskSet::new(),
+            serve_one: Rc::new(serve_one),
+            drain: Box::new(move || draining.drain()),
+        };
+        service.accept();
+        service
+    }
+
+    fn accept(&mut self) {
+        for listener in &self.listeners {
+            let (listener, serve_one) = (Rc::clone(listener), Rc::clone(&self.serve_one));
+            let (gate, log) = (Rc::clone(&self.gate), Rc::clone(&self.log));
+            self.accepting.spawn(async move {
+                while let Either::Second(accepted) =
+                    race(gate.closes(), accept(&listener, &gate, &log)).await
+                {
+                    if let Some(stream) = accepted {
+                        // Several listeners may have seen the same room.
+                        gate.has_room().await;
+                        serve_one(stream, gate.enter());
+                    }
+                }
+            });
+        }
+    }
+
+    /// Ends the accepting, and has connections close instead of waiting for further requests: now,
+    /// so that those that come yet are read without waiting to hear of bytes.
+    fn close(&self) {
+        self.gate.close();
+        (self.drain)();
+    }
+
+    /// Takes the connections that are queued, closes the listeners, and waits for all to be served.
+    async fn end(&mut self) {
         // A panic in one of them is in the panic hook's hands.
-        while accepting.next().await.is_some() {}
-        for listener in listeners {
+        while self.accepting.next().await.is_some() {}
+        for listener in std::mem::take(&mut self.listeners) {
             // No more than were queued: clients that come back at once must not go on for ever.
             for _ in 0..BACKLOG {
-                gate.has_room().await;
+                self.gate.has_room().await;
                 let Ok(Some((stream, _))) = listener.try_accept() else { break };
-                serve_one((stream, gate.enter()));
+                (self.serve_one)(stream, self.gate.enter());
                 // A turn for whoever is about to enter or to leave.
                 crate::yield_now().await;
             }
         }
-        gate.is_empty().await;
-    };
-    match race(timeout(drain, ending), stop()).await {
-        Either::First(Ok(())) => {}
-        Either::First(Err(_)) | Either::Second(Ok(_)) => {
-            log.trouble(&format!("stopped with {} connections open", gate.inside()));
-        }
-        Either::Second(Err(error)) => return Err(error),
+        self.gate.is_empty().await;
     }
-    log.finish().await;
-    Ok(())
+
+    fn give_up(&self) {
+        self.log.trouble(&format!("stopped with {} connections open", self.gate.inside()));
+    }
 }
 
-/// Has a server close connections instead of waiting for further requests, once it is dropped.
-struct Draining<H>(Rc<Server<H>>);
-
-impl<H> Drop for Draining<H> {
+impl Drop for Service {
     fn drop(&mut self) {
-        self.0.drain();
+        (self.drain)();
     }
 }
 

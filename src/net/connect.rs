@@ -119,7 +119,7 @@ impl ConnectingTo {
     pub(super) fn new(target: io::Result<Target>) -> ConnectingTo {
         match target {
             Ok(Target::One(address)) => ConnectingTo::One(Connecting::to(address)),
-            Ok(target) => ConnectingTo::Any(Box::pin(connect_to_any(target))),
+            Ok(target) => ConnectingTo::Any(connecting_to_any(target)),
             Err(error) => ConnectingTo::Nowhere(Some(error)),
         }
     }
@@ -141,6 +141,12 @@ impl Future for ConnectingTo {
             ConnectingTo::Nowhere(error) => Poll::Ready(Err(told(error))),
         }
     }
+}
+
+/// Not generic, and so compiled with this library, once.
+#[cold]
+fn connecting_to_any(target: Target) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>>>> {
+    Box::pin(connect_to_any(target))
 }
 
 async fn connect_to_any(target: Target) -> io::Result<TcpStream> {
