@@ -8,8 +8,9 @@
 //!    out at the other end.
 //! 3. How much time passes. A wait has to last as long as it was asked to, no more.
 //! 4. When the acknowledgement of an end arrives, which Linux delays as it likes. It is an edge that
-//!    repeats what was reported before: such a repetition is left out, and where it was possible the
-//!    order of events is not compared, and a wait has room for all.
+//!    repeats what was reported before: such a repetition is left out. It also decides when a watch,
+//!    of whatever kind, takes its place in the order: where that was possible the order of events is
+//!    not compared, and a wait has room for all.
 //! 5. What Nagle's algorithm or the congestion window holds back until such an acknowledgement, as
 //!    the simulation has neither: the one is off in the programs, and they send too little for the
 //!    other. All that they could change is when bytes arrive.
@@ -151,8 +152,7 @@ struct Machine {
     known: [Known; 2],
     /// The ports, in the order of their appearance.
     ports: Vec<(bool, u16)>,
-    /// Edge-triggered watches: the epoll instance, the slot, and what was reported last.
-    edges: Vec<(usize, usize, u32)>,
+    watches: Vec<Watch>,
     /// What each step came to.
     log: Vec<String>,
     counts: Compared,
@@ -160,6 +160,15 @@ struct Machine {
     next_byte: u8,
     /// What the clock showed last.
     seen: u64,
+}
+
+/// What an epoll instance watches.
+struct Watch {
+    epoll: usize,
+    slot: usize,
+    edge_triggered: bool,
+    /// What was reported last.
+    reported: u32,
 }
 
 impl Machine {
@@ -171,7 +180,7 @@ impl Machine {
             slots: Vec::new(),
             known: Default::default(),
             ports: Vec::new(),
-            edges: Vec::new(),
+            watches: Vec::new(),
             log: Vec::new(),
             counts: Compared::default(),
             next_byte: 0,
@@ -188,7 +197,7 @@ impl Machine {
         // Whatever is left open goes in order, and the watchers look on.
         for index in 0..self.slots.len() {
             if self.slots[index].take().is_some() {
-                self.edges.retain(|edge| edge.1 != index);
+                self.watches.retain(|watch| watch.slot != index);
                 self.wait(0, Duration::ZERO);
                 self.wait(1, Duration::ZERO);
             }
@@ -576,9 +585,10 @@ impl Machine {
             _ => ("remove", watch.remove(slot.descriptor())),
         };
         if done.is_ok() {
-            self.edges.retain(|edge| (edge.0, edge.1) != (epoll, index));
-            if bits & EPOLLET != 0 && what != "remove" {
-                self.edges.push((epoll, index, 0));
+            self.watches.retain(|watch| (watch.epoll, watch.slot) != (epoll, index));
+            if what != "remove" {
+                let edge_triggered = bits & EPOLLET != 0;
+                self.watches.push(Watch { epoll, slot: index, edge_triggered, reported: 0 });
             }
         }
         self.say(&format!("{what} {bits:#x}"), index, done.map(|()| "done".into()));
@@ -601,9 +611,10 @@ impl Machine {
         self.say("wait", epoll, done);
     }
 
-    /// Whether an acknowledgement that Linux delays may report something again.
+    /// Whether an acknowledgement that Linux delays may report something again, or in another order.
     fn may_repeat(&self, epoll: usize) -> bool {
-        self.edges.iter().any(|edge| edge.0 == epoll && is_shut(&self.slots[edge.1]))
+        let mut watches = self.watches.iter().filter(|watch| watch.epoll == epoll);
+        watches.any(|watch| is_shut(&self.slots[watch.slot]))
     }
 
     /// The events of a wait in words, without what may differ.
@@ -611,8 +622,9 @@ impl Machine {
         let mut words = Vec::new();
         for event in events {
             let index = (event.token() - 100) as usize;
-            let edge = self.edges.iter_mut().find(|edge| (edge.0, edge.1) == (epoll, index));
-            let last = edge.map_or(0, |edge| std::mem::replace(&mut edge.2, event.bits()));
+            let watch = |watch: &&mut Watch| (watch.epoll, watch.slot) == (epoll, index);
+            let edge = self.watches.iter_mut().find(watch).filter(|watch| watch.edge_triggered);
+            let last = edge.map_or(0, |watch| std::mem::replace(&mut watch.reported, event.bits()));
             if last == event.bits() && is_shut(&self.slots[index]) {
                 self.counts.repetitions += 1;
             } else {
@@ -629,7 +641,7 @@ impl Machine {
     fn close(&mut self, program: &mut Bytes<'_>) {
         let Some(index) = self.choose(program) else { return };
         self.slots[index] = None;
-        self.edges.retain(|edge| edge.1 != index);
+        self.watches.retain(|watch| watch.slot != index);
         self.say("close", index, Ok("done".into()));
     }
 
