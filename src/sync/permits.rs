@@ -26,13 +26,13 @@ pub(super) struct Permits {
     closed: bool,
     next: Place,
     queue: BTreeMap<Place, Waiter>,
-    /// Permits that were set aside for waiters who have yet to fetch them.
-    granted: BTreeMap<Place, usize>,
+    /// Waiters who have yet to fetch the permits that were set aside for them; without wakers.
+    granted: BTreeMap<Place, Waiter>,
 }
 
 struct Waiter {
     count: usize,
-    waker: Waker,
+    waker: Option<Waker>,
 }
 
 /// Why no permits were taken.
@@ -93,7 +93,7 @@ impl Permits {
                 Ok(()) => Poll::Ready(true),
                 Err(Refused::Closed) => Poll::Ready(false),
                 Err(Refused::Later) => {
-                    if let Some(waker) = offer.take() {
+                    if let waker @ Some(_) = offer.take() {
                         let own = self.next;
                         self.next = Place(own.0.saturating_add(1));
                         self.queue.insert(own, Waiter { count, waker });
@@ -109,7 +109,7 @@ impl Permits {
         }
         match self.queue.get_mut(&own) {
             Some(waiter) => {
-                offer.leave(&mut waiter.waker);
+                offer.leave_in(&mut waiter.waker);
                 Poll::Pending
             }
             None => {
@@ -121,10 +121,10 @@ impl Permits {
 
     /// Gives up a place. Its permits, and its turn, pass to the next.
     pub(super) fn leave(&mut self, place: Place, woken: &mut Woken) -> Option<Waker> {
-        self.free += self.granted.remove(&place).unwrap_or(0);
+        self.free += self.granted.remove(&place).map_or(0, |waiter| waiter.count);
         let left = self.queue.remove(&place);
         self.grant(woken);
-        left.map(|waiter| waiter.waker)
+        left.and_then(|waiter| waiter.waker)
     }
 
     /// Adds permits, or gives them back.
@@ -142,16 +142,16 @@ impl Permits {
             if first.get().count > self.free {
                 return;
             }
-            let (place, waiter) = first.remove_entry();
+            let (place, mut waiter) = first.remove_entry();
             self.free -= waiter.count;
-            self.granted.insert(place, waiter.count);
-            woken.push(waiter.waker);
+            woken.extend(waiter.waker.take());
+            self.granted.insert(place, waiter);
         }
     }
 
     /// Refuses all that wait and all that will come. What was granted stays so.
     pub(super) fn close(&mut self, woken: &mut Woken) {
         self.closed = true;
-        woken.extend(mem::take(&mut self.queue).into_values().map(|waiter| waiter.waker));
+        woken.extend(mem::take(&mut self.queue).into_values().filter_map(|waiter| waiter.waker));
     }
 }

@@ -1,6 +1,7 @@
 //! What runs a worker: a thread of its own; in a simulated world, that world.
 
 use super::watch::Watch;
+use crate::lock;
 #[cfg(any(test, feature = "sim"))]
 use crate::reactor::current_kernel;
 #[cfg(any(test, feature = "sim"))]
@@ -10,7 +11,7 @@ use crate::sync::oneshot;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 pub(super) enum Run {
@@ -108,33 +109,57 @@ fn start_stepped(
 
 /// Starts its thread, and waits until that has the runtime.
 fn start_thread(index: usize, builder: &Builder, watch: &Arc<Watch>) -> io::Result<(Handle, Run)> {
-    let name = super::name(index);
     let (stop, stopped) = oneshot::channel::<()>();
-    let (ready, is_ready) = mpsc::channel();
-    let (builder, own_watch) = (builder.clone(), Arc::clone(watch));
+    let start = Arc::new(Start::default());
+    let (builder, own_watch, own_start) = (builder.clone(), Arc::clone(watch), Arc::clone(&start));
     own_watch.expect_end();
     let body = move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| match builder.build() {
             Ok(runtime) => {
-                // If nobody hears it `stopped` is over too.
-                let _ = ready.send(Ok(runtime.handle()));
+                own_start.tell(Ok(runtime.handle()));
                 run(&runtime, stopped);
             }
-            Err(error) => drop(ready.send(Err(error))),
+            Err(error) => own_start.tell(Err(error)),
         }));
         own_watch.end(index, outcome.as_ref().err().map(|payload| message(&**payload)));
         if let Err(payload) = outcome {
+            own_start.tell(Err(io::Error::other("a worker panicked before it had a runtime")));
             std::panic::resume_unwind(payload);
         }
     };
-    let thread = thread::Builder::new().name(name.clone()).spawn(body)?;
-    let told = is_ready.recv().map_err(|_| io::Error::other(format!("{name} panicked")));
-    match told.and_then(|ready| ready) {
+    let thread = thread::Builder::new().name(super::name(index)).spawn(body)?;
+    match start.wait() {
         Ok(handle) => Ok((handle, Run::Thread { stop: Some(stop), thread: Some(thread) })),
         Err(error) => {
             // It ends by itself, and has said why.
             let _ = thread.join();
             Err(error)
+        }
+    }
+}
+
+/// What a worker's thread has to tell once: its handle, or why there is none. A channel would be
+/// more than all else that starts a worker.
+#[derive(Default)]
+struct Start {
+    told: Mutex<Option<io::Result<Handle>>>,
+    changed: Condvar,
+}
+
+impl Start {
+    /// What was told first counts.
+    fn tell(&self, start: io::Result<Handle>) {
+        lock::lock(&self.told).get_or_insert(start);
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) -> io::Result<Handle> {
+        let mut told = lock::lock(&self.told);
+        loop {
+            match told.take() {
+                Some(start) => return start,
+                None => told = self.changed.wait(told).unwrap_or_else(PoisonError::into_inner),
+            }
         }
     }
 }
