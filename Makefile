@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
-.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads sanitize-leaks bench models instructions sim mutants soak clean
+.PHONY: help run test format clippy check-tests doc examples corpora fuzz sanitize sanitize-threads sanitize-leaks bench models instructions sim mutants small soak clean
 
 help:
 	@echo "make run        start the delayserver, ask it with two clients, stop it"
@@ -17,6 +17,7 @@ help:
 	@echo "make sim        run the general workload over SEEDS (10000) simulated worlds"
 	@echo "make mutants    put known bugs into copies of the sources; the workload has to find each"
 	@echo "make soak       load the delayserver for SECONDS (300) in every way, and see that it stays level"
+	@echo "make small      build the delayserver for size, and see that it is within its bound"
 	@echo "make doc        build the documentation"
 	@echo "make clean      remove what was built"
 
@@ -133,6 +134,17 @@ soak:
 	@$(CARGO) build --release --quiet --bin delayserver --example soak
 	@$(CARGO) run --release --quiet --example soak -- $(SECONDS)
 	@$(CARGO) run --release --quiet --example soak -- $(SECONDS) --workers=2
+
+# Panics unwind as in any build; backtraces have no names, as it is stripped. An empty program takes
+# 290 kB so, all of them std's.
+SMALL_BYTES_MAX = 600000
+small:
+	@$(CARGO) build --profile small --quiet --bin delayserver
+	@program="$$($(CARGO) build --profile small --quiet --bin delayserver \
+	  --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')"; \
+	bytes=$$(wc -c < "$$program"); echo "$$bytes bytes: $$program"; \
+	test $$bytes -le $(SMALL_BYTES_MAX) || { \
+	  echo "that is more than $(SMALL_BYTES_MAX) bytes" >&2; exit 1; }
 
 mutants:
 	@SEEDS=$(SEEDS) sh tests/mutants/run.sh

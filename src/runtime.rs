@@ -68,6 +68,7 @@ pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
 ///
 /// # Panics
 /// If no runtime has its turn on this thread.
+#[inline]
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     executor::spawn(future, Location::caller())
