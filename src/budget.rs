@@ -48,6 +48,7 @@ pub(crate) fn take_one() -> bool {
 
 /// Puts back what was not there to be taken; whether nobody counts.
 #[cold]
+#[inline(never)]
 fn put_back() -> bool {
     let is_unbounded = OPERATIONS.get() < UNBOUNDED;
     OPERATIONS.set(if is_unbounded { UNBOUNDED } else { 0 });

@@ -47,7 +47,6 @@ const EXPECTED: &[(&str, &str)] = &[
     ("src/runtime.rs", "`spawn` takes a runtime's turn: see `Runtime`"),
     ("src/sync/mutex.rs", "only a leaked guard keeps the value"),
     ("src/task/join.rs", "a join handle is not polled after it gave the output"),
-    ("src/task/join.rs", "a task that is over has an output"),
     ("src/task/join.rs", "the output was not yet taken"),
     ("src/task/pool.rs", "a new chunk has room"),
     ("src/time/sleep.rs", "a sleep takes a runtime's turn"),

@@ -18,7 +18,7 @@
 
 use super::Id;
 use super::chunk::Kind;
-use super::header::Header;
+use super::header::{First, Header};
 use super::join::JoinError;
 use super::waker;
 use crate::contain::{contain, drop_payload};
@@ -35,7 +35,7 @@ use std::task::{Context, Poll};
 /// One task: `F` is its future.
 #[repr(C)]
 pub(super) struct Cell<F: Future> {
-    header: Header,
+    _header: Header,
     stage: UnsafeCell<Stage<F>>,
 }
 
@@ -47,8 +47,8 @@ union Stage<F: Future> {
     output: ManuallyDrop<Output<F::Output>>,
 }
 
-/// None once it was taken.
-type Output<T> = Option<Result<T, JoinError>>;
+/// Whoever owns it takes it or drops it, and then nobody does.
+type Output<T> = Result<T, JoinError>;
 
 /// What lies behind a header. The functions take a pointer to the header of a live cell of their
 /// own type.
@@ -58,7 +58,7 @@ pub(super) struct Vtable {
     pub(super) poll: unsafe fn(NonNull<Header>) -> bool,
     /// Drops the future and puts an output in its place that says so. By who has the future.
     pub(super) cancel: unsafe fn(NonNull<Header>),
-    /// Drops the output, if there is one. The output's owner only.
+    /// Drops the output. The output's owner only, who has not taken it.
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     /// How far behind the header the output lies.
     output_offset: usize,
@@ -70,7 +70,7 @@ impl<F: Future + 'static> Cell<F> {
     /// For tasks that are spawned elsewhere.
     pub(super) const SINGLE: Kind = Kind::single(Layout::new::<Self>());
 
-    pub(super) const VTABLE: Vtable = Vtable {
+    const VTABLE: Vtable = Vtable {
         poll: Self::poll,
         cancel: Self::cancel,
         drop_output: Self::drop_output,
@@ -82,12 +82,15 @@ impl<F: Future + 'static> Cell<F> {
     /// # Safety
     /// It is the caller's, and this type's.
     #[inline]
-    pub(super) unsafe fn write(vacant: NonNull<Header>, header: Header, future: F) {
+    pub(super) unsafe fn write(vacant: NonNull<Header>, first: First, future: F) {
         // A vacant cell names another where the stage is.
         const { assert!(size_of::<Self>() >= size_of::<Header>() + size_of::<*mut Header>()) };
-        let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
         // SAFETY: the caller's promise.
-        unsafe { vacant.cast::<Self>().write(Cell { header, stage }) };
+        unsafe { vacant.as_ref() }.begin(&Self::VTABLE, first);
+        // SAFETY: as above.
+        let stage = unsafe { Self::stage(vacant) };
+        // SAFETY: as above.
+        unsafe { stage.write(Stage { future: ManuallyDrop::new(future) }) };
     }
 
     /// # Safety
@@ -164,7 +167,7 @@ impl<F: Future + 'static> Cell<F> {
             Err(payload) => late_panic(output, payload),
         };
         // SAFETY: writable, and what was there is dropped.
-        unsafe { stage.write(Stage { output: ManuallyDrop::new(Some(output)) }) };
+        unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) };
     }
 
     /// # Safety
@@ -173,7 +176,7 @@ impl<F: Future + 'static> Cell<F> {
         // SAFETY: the caller's promise.
         let stage = unsafe { Self::stage(header) };
         // SAFETY: the caller owns the output, which is in the stage once the task is over.
-        let output = unsafe { &mut *stage.cast::<Output<F::Output>>() }.take();
+        let output = unsafe { stage.cast::<Output<F::Output>>().read() };
         contain(|| drop(output));
     }
 }
@@ -224,32 +227,33 @@ impl Task {
     }
 
     pub(crate) fn id(&self) -> Id {
-        self.header().id
+        self.header().id.get()
     }
 
     pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
-        self.header().spawned_at
+        self.header().spawned_at.get()
     }
 
     /// Moves the output out.
     ///
     /// # Safety
-    /// The task is over, the output is the caller's, and `T` its type.
+    /// The task is over, the output is the caller's until now, and `T` its type.
     #[inline]
     pub(super) unsafe fn take_output<T>(&self) -> Output<T> {
         // SAFETY: the output lies there in the same cell.
-        let output = unsafe { self.0.byte_add(self.header().vtable.output_offset) };
-        // SAFETY: the caller owns it: nobody else touches the stage.
-        unsafe { output.cast::<Output<T>>().as_mut() }.take()
+        let output = unsafe { self.0.byte_add(self.header().vtable.get().output_offset) };
+        // SAFETY: the caller owned it: nobody else touches the stage, now or later.
+        unsafe { output.cast::<Output<T>>().read() }
     }
 
-    /// Drops the output, if it is there.
+    /// Drops the output.
     ///
     /// # Safety
-    /// The task is over, the output is the caller's, and it may be dropped on this thread.
+    /// The task is over, the output is the caller's until now, and it may be dropped on this
+    /// thread.
     pub(super) unsafe fn drop_output(&self) {
         // SAFETY: the caller's promise.
-        unsafe { (self.header().vtable.drop_output)(self.0) };
+        unsafe { (self.header().vtable.get().drop_output)(self.0) };
     }
 }
 
@@ -271,3 +275,7 @@ impl Drop for Task {
 
 /// The payload of a panic, as a join error carries it.
 pub(super) type Payload = Box<dyn Any + Send>;
+
+/// What stands in the place of a task's functions in a vacant cell, and is not called.
+pub(super) static VACANT: Vtable =
+    Vtable { poll: |_| false, cancel: |_| (), drop_output: |_| (), output_offset: 0 };

@@ -177,8 +177,8 @@ impl Chunk {
     /// A cell that was carved.
     #[inline]
     pub(super) unsafe fn of(header: NonNull<Header>) -> Chunk {
-        // SAFETY: the caller's promise; the offset was written when it was carved.
-        let offset = unsafe { Header::chunk_offset(header) };
+        // SAFETY: the caller's promise; its header was written when it was carved.
+        let offset = unsafe { header.as_ref() }.chunk_offset;
         // SAFETY: so far behind its chunk's start it was carved, out of the same block of memory.
         Chunk(unsafe { header.byte_sub(offset as usize) }.cast())
     }
@@ -274,8 +274,10 @@ impl Chunk {
         // In the order of their addresses they are taken out.
         for index in (first..end).rev() {
             let header = self.cell(index);
+            // SAFETY: an `Arc`'s pointer is not null.
+            let home = unsafe { NonNull::new_unchecked(self.home.cast_mut()) };
             // SAFETY: the memory is nobody else's, and so far behind the chunk's start.
-            unsafe { Header::write_vacant(header, self.offset(index)) };
+            unsafe { header.write(Header::vacant(home, self.offset(index))) };
             let next = self.free.replace(header.as_ptr());
             // SAFETY: it is vacant.
             unsafe { Header::set_vacant_link(header, next) };
@@ -300,7 +302,7 @@ impl Chunk {
     pub(super) fn last_waiting(self, count: u32) -> Option<(NonNull<Header>, u32)> {
         let cells = (0..count.min(self.carved.get())).rev().map(|index| (self.cell(index), index));
         // SAFETY: a cell that was carved has a place, also while it is vacant.
-        cells.into_iter().find(|cell| unsafe { Header::place_of(cell.0) } == Place::Waiting)
+        cells.into_iter().find(|cell| unsafe { cell.0.as_ref() }.place.get() == Place::Waiting)
     }
 }
 

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "ends cells when their last reference goes")]
 
 use super::Id;
-use super::cell::{Task, Vtable};
+use super::cell::{Task, VACANT, Vtable};
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use super::queue::Next;
@@ -23,8 +23,9 @@ pub(super) const LOCAL_MAX: u32 = 1 << 26;
 /// What every task has, before its future.
 ///
 /// `Cell`s are home's alone, and so is writing to `local` and `status`, which are atomic since
-/// others read the status at any time, and both after home is gone. `remote` is everyone's; the
-/// rest is never written to while there is more than one reference.
+/// others read the status at any time, and both after home is gone. `remote` is everyone's. Seat,
+/// vtable, name and place of origin are never written to while there are references, and so may be
+/// read by all who have one.
 pub(super) struct Header {
     /// The references that home counts; 0 once the counts are merged.
     pub(super) local: AtomicU32,
@@ -33,17 +34,27 @@ pub(super) struct Header {
     /// A [`Status`].
     pub(super) status: AtomicU8,
     pub(super) place: Cell<Place>,
-    /// How far behind the start of its chunk the cell is; also while it is vacant.
-    chunk_offset: u32,
-    pub(super) vtable: &'static Vtable,
+    /// How far behind the start of its chunk the cell is.
+    pub(super) chunk_offset: u32,
+    pub(super) vtable: Cell<&'static Vtable>,
     /// The home. The chunk owns a reference to it.
     pub(super) home: NonNull<Shared>,
-    pub(super) id: Id,
-    pub(super) spawned_at: &'static Location<'static>,
+    pub(super) id: Cell<Id>,
+    pub(super) spawned_at: Cell<&'static Location<'static>>,
     /// The next in the run queue, if it is in there.
     pub(super) next: Next,
     /// Whom to wake at the end.
     pub(super) join_waker: Cell<Option<Waker>>,
+}
+
+/// How a task begins.
+pub(super) struct First {
+    pub(super) id: Id,
+    pub(super) spawned_at: &'static Location<'static>,
+    /// References that home counts.
+    pub(super) local: u32,
+    /// Those that others count.
+    pub(super) remote: Remote,
 }
 
 /// Takes one step on a remote word, atomically.
@@ -70,43 +81,36 @@ fn step_on<R>(remote: &AtomicU32, step: impl Fn(Remote) -> (Remote, R)) -> R {
 static MERGING: Mutex<()> = Mutex::new(());
 
 impl Header {
-    /// Makes a cell of memory: one that is vacant.
-    ///
-    /// # Safety
-    /// The memory is the caller's, and has room for a header at least.
-    pub(super) unsafe fn write_vacant(memory: NonNull<Header>, chunk_offset: u32) {
-        let header = memory.as_ptr();
-        // SAFETY: the caller's promise; no reference is formed to what is not written yet.
-        let place = unsafe { &raw mut (*header).place };
-        // SAFETY: as above. A vacant cell looks like that of a task that is over.
-        unsafe { place.write(Cell::new(Place::Over)) };
-        // SAFETY: as above.
-        let offset = unsafe { &raw mut (*header).chunk_offset };
-        // SAFETY: as above.
-        unsafe { offset.write(chunk_offset) };
+    /// A vacant cell's, so far behind its chunk's start. It looks like that of a task that is over.
+    pub(super) fn vacant(home: NonNull<Shared>, chunk_offset: u32) -> Header {
+        Header {
+            local: AtomicU32::new(0),
+            remote: AtomicU32::new(0),
+            status: AtomicU8::new(0),
+            place: Cell::new(Place::Over),
+            chunk_offset,
+            vtable: Cell::new(&VACANT),
+            home,
+            id: Cell::new(Id(0)),
+            spawned_at: Cell::new(Location::caller()),
+            next: Cell::new(None),
+            join_waker: Cell::new(None),
+        }
     }
 
-    /// How far behind the start of its chunk it is.
-    ///
-    /// # Safety
-    /// A cell, which may be vacant.
+    /// Makes a vacant cell's a new task's, which is queued. Its seat is as it was, nobody waits for
+    /// the end of either task, and the queue says itself what is next.
     #[inline]
-    pub(super) unsafe fn chunk_offset(header: NonNull<Header>) -> u32 {
-        // SAFETY: the caller's promise; no reference is formed to what may not be written yet.
-        let offset = unsafe { &raw const (*header.as_ptr()).chunk_offset };
-        // SAFETY: that is written first, and never changed.
-        unsafe { offset.read() }
-    }
-
-    /// The place of its task, or that of one that is over.
-    ///
-    /// # Safety
-    /// A cell of this home's, which may be vacant.
-    pub(super) unsafe fn place_of(header: NonNull<Header>) -> Place {
-        // SAFETY: the caller's promise; no reference is formed to what may not be written yet.
-        let place = unsafe { &raw const (*header.as_ptr()).place };
-        // SAFETY: that is written when a cell is made.
-        unsafe { &*place }.get()
+    pub(super) fn begin(&self, vtable: &'static Vtable, first: First) {
+        debug_assert_eq!(self.place.get(), Place::Over);
+        debug_assert!(self.join_waker.take().is_none(), "the last task's joiner was told");
+        self.local.store(first.local, Ordering::Relaxed);
+        self.remote.store(first.remote.bits(), Ordering::Relaxed);
+        self.status.store(Status::NEW.bits(), Ordering::Relaxed);
+        self.place.set(Place::Queued);
+        self.vtable.set(vtable);
+        self.id.set(first.id);
+        self.spawned_at.set(first.spawned_at);
     }
 
     /// What a vacant cell names, and nothing else does. It is behind the header, of which parts are
@@ -130,31 +134,6 @@ impl Header {
         let link = unsafe { header.add(1) }.cast();
         // SAFETY: the caller's promise.
         unsafe { link.write(other) };
-    }
-
-    /// A new task's, queued, with so many references counted by home and by others; for a vacant
-    /// cell so far behind its chunk's start.
-    #[inline]
-    pub(super) const fn new(
-        vtable: &'static Vtable,
-        (home, chunk_offset): (NonNull<Shared>, u32),
-        id: Id,
-        spawned_at: &'static Location<'static>,
-        (local, remote): (u32, Remote),
-    ) -> Header {
-        Header {
-            local: AtomicU32::new(local),
-            remote: AtomicU32::new(remote.bits()),
-            status: AtomicU8::new(Status::NEW.bits()),
-            place: Cell::new(Place::Queued),
-            chunk_offset,
-            vtable,
-            home,
-            id,
-            spawned_at,
-            next: Cell::new(None),
-            join_waker: Cell::new(None),
-        }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -222,15 +201,13 @@ impl Header {
         // SAFETY: the caller's reference keeps the cell live.
         let this = unsafe { header.as_ref() };
         let local = this.local.load(Ordering::Relaxed);
-        if local > 1 {
-            this.local.store(local - 1, Ordering::Relaxed);
-            return;
-        }
         // Without an atomic instruction: the head of `state` says why the past is enough.
         let remote = Remote::from_bits(this.remote.load(Ordering::Acquire));
         if local == 1 && remote.references() == 0 {
             // SAFETY: that was the last reference.
             unsafe { home.put(header) };
+        } else if local > 1 {
+            this.local.store(local - 1, Ordering::Relaxed);
         } else {
             // SAFETY: the caller's promise.
             unsafe { Header::release_shared(home, header, local == 1) };

@@ -15,7 +15,7 @@
 use super::Id;
 use super::cell::{Cell as TaskCell, Task};
 use super::chunk::Kind;
-use super::header::Header;
+use super::header::{First, Header};
 use super::inbox::{Inbox, Message};
 use super::join::JoinHandle;
 use super::pool::{Pool, Returned, Walk};
@@ -244,6 +244,14 @@ impl Shared {
     }
 }
 
+/// The joiner waits, and is told of the end.
+#[inline(never)]
+fn wake_joiner(header: &Header) {
+    if let Some(waker) = header.join_waker.take() {
+        contain(|| waker.wake());
+    }
+}
+
 /// The proof of being at home, and what can be done there.
 #[derive(Clone, Copy)]
 pub(crate) struct AtHome<'a> {
@@ -301,11 +309,8 @@ impl<'a> AtHome<'a> {
         spawned_at: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
         let header = self.cell(const { &TaskCell::<F>::KIND });
-        let counts = (FIRST_REFERENCES, Remote::NEW);
-        let vtable = &TaskCell::<F>::VTABLE;
-        // SAFETY: a cell.
-        let seat = (self.home, unsafe { Header::chunk_offset(header) });
-        let first = Header::new(vtable, seat, self.id(), spawned_at, counts);
+        let (local, remote) = (FIRST_REFERENCES, Remote::NEW);
+        let first = First { id: self.id(), spawned_at, local, remote };
         // SAFETY: the cell is ours, and for this layout.
         unsafe { TaskCell::write(header, first, future) };
         // SAFETY: one of the two references that the header counts.
@@ -385,7 +390,7 @@ impl<'a> AtHome<'a> {
         // SAFETY: the caller's promise.
         let this = unsafe { header.as_ref() };
         #[cfg(any(test, feature = "sim"))]
-        super::journal::note_wake(this.id);
+        super::journal::note_wake(this.id.get());
         if this.place.get() == Place::Waiting {
             this.place.set(Place::Queued);
             // SAFETY: not over, so home has a reference to it; and it was not in the queue.
@@ -434,10 +439,10 @@ impl<'a> AtHome<'a> {
             return unsafe { self.end_or_release(header, what) };
         }
         #[cfg(any(test, feature = "sim"))]
-        super::journal::note_poll(this.id);
+        super::journal::note_poll(this.id.get());
         this.place.set(Place::Waiting);
         // SAFETY: at home, `run` gave the right to poll, and home has a reference until `complete`.
-        if unsafe { (this.vtable.poll)(header) } {
+        if unsafe { (this.vtable.get().poll)(header) } {
             // SAFETY: the output is in place.
             unsafe { self.complete(header) };
         }
@@ -465,7 +470,7 @@ impl<'a> AtHome<'a> {
         let this = unsafe { header.as_ref() };
         this.place.set(Place::Waiting);
         // SAFETY: the future is home's.
-        unsafe { (this.vtable.cancel)(header) };
+        unsafe { (this.vtable.get().cancel)(header) };
         // SAFETY: the output is in place.
         unsafe { self.complete(header) };
     }
@@ -485,12 +490,13 @@ impl<'a> AtHome<'a> {
         this.set_status(next);
         match owed {
             OnComplete::Wake => {
-                if let Some(waker) = this.join_waker.take() {
-                    contain(|| waker.wake());
+                // SAFETY: a look that calls nothing, at what is home's alone.
+                if unsafe { &*this.join_waker.as_ptr() }.is_some() {
+                    wake_joiner(this);
                 }
             }
             // SAFETY: without a join handle the output is home's.
-            OnComplete::DropOutput => unsafe { (this.vtable.drop_output)(header) },
+            OnComplete::DropOutput => unsafe { (this.vtable.get().drop_output)(header) },
         }
         // If its own poll woke it, it leaves the queue at its turn.
         if was != Place::Queued {

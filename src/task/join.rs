@@ -9,6 +9,7 @@ use crate::lock::lock;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -84,12 +85,13 @@ impl<T> Future for JoinHandle<T> {
         if !task.header().status().is_done() && !leave_waker(task, cx.waker()) {
             return Poll::Pending;
         }
-        // SAFETY: the task is over and this is its join handle, so the output is ours; `T` is its
-        // type, since handle and cell were made together.
+        // SAFETY: the task is over and this is its join handle, so the output is ours until the
+        // handle has no task any more; `T` is its type, since handle and cell were made together.
         let output = unsafe { task.take_output() };
         drop(self.task.take());
-        // Only the handle takes the output, and it does so once.
-        Poll::Ready(output.expect("a task that is over has an output"))
+        // It has none; said here, after the last call, that need not be asked when it is dropped.
+        mem::forget(self.task.take());
+        Poll::Ready(output)
     }
 }
 

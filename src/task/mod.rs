@@ -26,6 +26,7 @@ pub use join::{AbortHandle, JoinError, JoinHandle};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use home::outside;
 pub(crate) use home::{AtHome, Home, Shared};
+pub(crate) use waker::WakerSlot;
 
 /// Names a task for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

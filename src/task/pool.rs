@@ -91,6 +91,7 @@ impl Pool {
     }
 
     /// A vacant cell, wherever it has to come from.
+    #[cold]
     #[inline(never)]
     pub(super) fn make(&self, kind: &Kind, home: AtHome<'_>) -> NonNull<Header> {
         let Some(class) = self.classes.get(kind.class) else {

@@ -3,7 +3,7 @@
 
 use super::cell::{Cell as TaskCell, Task};
 use super::chunk::Chunk;
-use super::header::Header;
+use super::header::First;
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use super::join::JoinHandle;
@@ -11,7 +11,6 @@ use super::pool;
 use super::state::{Place, Remote, Status};
 use std::future::Future;
 use std::panic::Location;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// The references that home will count: its own.
@@ -45,12 +44,8 @@ fn spawn_unstarted<F: Future + 'static>(
     spawned_at: &'static Location<'static>,
 ) -> JoinHandle<F::Output> {
     let header = pool::single(const { &TaskCell::<F>::SINGLE }, Arc::clone(home));
-    // SAFETY: an `Arc`'s pointer is not null.
-    let home_of = unsafe { NonNull::new_unchecked(Arc::as_ptr(home).cast_mut()) };
-    // SAFETY: a cell.
-    let seat = (home_of, unsafe { Header::chunk_offset(header) });
-    let counts = (LOCAL, Remote::counting(REMOTE));
-    let first = Header::new(&TaskCell::<F>::VTABLE, seat, super::Id::next(), spawned_at, counts);
+    let (local, remote) = (LOCAL, Remote::counting(REMOTE));
+    let first = First { id: super::Id::next(), spawned_at, local, remote };
     // SAFETY: the cell is ours, and for this type.
     unsafe { TaskCell::write(header, first, future) };
     // SAFETY: the reference that is counted remotely.
@@ -71,7 +66,7 @@ fn spawn_unstarted<F: Future + 'static>(
 unsafe fn end_unstarted(task: &Task) {
     let header = task.header();
     // SAFETY: the caller's promise.
-    unsafe { (header.vtable.cancel)(task.as_ptr()) };
+    unsafe { (header.vtable.get().cancel)(task.as_ptr()) };
     header.place.set(Place::Over);
     let status = Status::from_bits(header.status.load(std::sync::atomic::Ordering::Relaxed));
     header.set_status(status.complete().0);

@@ -6,6 +6,8 @@ use super::header::Header;
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use super::state::{OnRemoteWake, Remote};
+use crate::contain::contain;
+use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -136,4 +138,80 @@ impl Task {
             send(unsafe { Task::from_header(self.as_ptr()) });
         }
     }
+}
+
+/// A place for a waker that is woken again and again, on one thread.
+///
+/// Mostly it is a task's of the home that has its turn: that one is woken where it is. With any
+/// other, foreign code runs, and meanwhile the place has one that does nothing, as when it is
+/// empty: what is in it is never borrowed while it may be replaced.
+pub(crate) struct WakerSlot(UnsafeCell<Waker>);
+
+impl WakerSlot {
+    pub(crate) const fn new() -> WakerSlot {
+        WakerSlot(UnsafeCell::new(NO_WAKER))
+    }
+
+    /// Puts another in; what was there.
+    pub(crate) fn replace(&self, waker: Waker) -> Waker {
+        // SAFETY: `UnsafeCell` keeps this on one thread, and no borrow of what is in it is left.
+        unsafe { self.0.get().replace(waker) }
+    }
+
+    /// Takes out what is in it. One that is just being woken does not come back.
+    pub(crate) fn clear(&self) -> Waker {
+        self.replace(Waker::noop().clone())
+    }
+
+    /// Whether `waker` wakes what that in it does.
+    #[inline(always)]
+    pub(crate) fn holds(&self, waker: &Waker) -> bool {
+        // SAFETY: as above; until it ends nothing is called that could put another in.
+        unsafe { &*self.0.get() }.will_wake(waker)
+    }
+
+    /// Wakes what is in it. That stays, unless another comes meanwhile.
+    #[inline(always)]
+    pub(crate) fn wake(&self) {
+        // SAFETY: as in `holds`: to wake a task at its home is to queue it.
+        if !wake_at_home(unsafe { &*self.0.get() }) {
+            self.wake_elsewhere();
+        }
+    }
+
+    /// Wakes one that is foreign, or of a task that is at home elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn wake_elsewhere(&self) {
+        let waker = self.replace(NO_WAKER);
+        contain(|| waker.wake_by_ref());
+        let newer = self.replace(waker);
+        if !newer.will_wake(&NO_WAKER) {
+            let older = self.replace(newer);
+            contain(|| drop(older));
+        }
+    }
+}
+
+/// A waker that does nothing.
+// SAFETY: functions that do nothing keep the contract of `RawWaker` with any data.
+const NO_WAKER: Waker = unsafe { Waker::new(ptr::null(), &NOTHING) };
+
+static NOTHING: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &NOTHING), |_| (), |_| (), |_| ());
+
+/// Wakes a task by reference, if `waker` is that of one whose home has its turn: then no other code
+/// is run. Else this does nothing, and returns false.
+#[inline(always)]
+fn wake_at_home(waker: &Waker) -> bool {
+    if !ptr::eq(waker.vtable(), &raw const WAKER) {
+        return false;
+    }
+    // SAFETY: a waker with that table was made here.
+    let header = unsafe { header_of(waker.data()) };
+    // SAFETY: the waker keeps its cell live.
+    let Some(home) = AtHome::of(unsafe { header.as_ref() }) else { return false };
+    // SAFETY: the waker keeps its cell live.
+    unsafe { home.wake(header) };
+    true
 }

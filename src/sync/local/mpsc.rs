@@ -12,13 +12,14 @@ use crate::contain::contain;
 use crate::sync::permits::{PERMITS_MAX, Place};
 use crate::sync::queue::Queue;
 use crate::sync::waiting::{Woken, poll_with_waker};
+use crate::task::WakerSlot;
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// Makes a channel that holds at most `capacity` values; senders wait for room, in order.
 ///
@@ -50,7 +51,7 @@ use std::task::{Context, Poll, Waker};
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(Shared {
         slot: Cell::new(Slot::Empty),
-        receiver: Cell::new(None),
+        receiver: WakerSlot::new(),
         senders: Cell::new(1),
         many: RefCell::new(Many { queue: Queue::new(capacity), awaited: false }),
         capacity,
@@ -102,8 +103,8 @@ pub fn unbounded<T>() -> (UnboundedSender<T>, Receiver<T>) {
 struct Shared<T> {
     slot: Cell<Slot<T>>,
     /// Of the receiver's last wait. It stays when it was woken, since the next wait is mostly the
-    /// same task's, and then needs no clone. While it is being woken, the place is empty.
-    receiver: Cell<Option<Waker>>,
+    /// same task's, and then needs no clone.
+    receiver: WakerSlot,
     senders: Cell<usize>,
     many: RefCell<Many<T>>,
     capacity: usize,
@@ -174,7 +175,7 @@ impl<T> Shared<T> {
     #[inline(always)]
     fn push_one(&self, value: T) -> Result<(), T> {
         match self.slot.replace(Slot::One(value)) {
-            Slot::Awaited => self.wake_receiver(),
+            Slot::Awaited => self.receiver.wake(),
             Slot::Empty => {}
             other => return Err(self.put_back(other)),
         }
@@ -190,24 +191,6 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Wakes the receiver, whose wait ended before.
-    #[inline(always)]
-    fn wake_receiver(&self) {
-        if let Some(waker) = self.receiver.take() {
-            contain(|| waker.wake_by_ref());
-            if let Some(newer) = self.receiver.replace(Some(waker)) {
-                self.put_newer_back(newer);
-            }
-        }
-    }
-
-    /// Another waker came while the last was woken, and took its place.
-    #[cold]
-    fn put_newer_back(&self, newer: Waker) {
-        let older = self.receiver.replace(Some(newer));
-        contain(|| drop(older));
-    }
-
     #[inline(never)]
     fn try_push_many(&self, value: T) -> Result<(), TrySendError<T>> {
         let mut many = self.open_many();
@@ -215,7 +198,7 @@ impl<T> Shared<T> {
         let awaited = sent.is_ok() && mem::take(&mut many.awaited);
         self.settle(many);
         if awaited {
-            self.wake_receiver();
+            self.receiver.wake();
         }
         sent
     }
@@ -241,8 +224,7 @@ impl<T> Shared<T> {
         let mut many = self.open_many();
         many.awaited = false;
         self.settle(many);
-        // One that does nothing keeps the place from a waker that is just being woken.
-        let before = self.receiver.replace(Some(Waker::noop().clone()));
+        let before = self.receiver.clear();
         contain(|| drop(before));
     }
 
@@ -312,7 +294,7 @@ impl<T> Drop for Sender<T> {
         if senders == 0 {
             let awaited = mem::take(&mut self.shared.open_many().awaited);
             if awaited {
-                self.shared.wake_receiver();
+                self.shared.receiver.wake();
             }
         }
     }
@@ -346,7 +328,7 @@ impl<T> Sending<'_, T> {
             polled
         });
         if awaited {
-            shared.wake_receiver();
+            shared.receiver.wake();
         }
         // What could not be sent is still there.
         polled.map(|()| value.take().map_or(Ok(()), |value| Err(SendError(value))))

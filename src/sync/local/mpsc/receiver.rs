@@ -91,11 +91,7 @@ fn poll_recv<T>(shared: &Shared<T>, cx: &Context<'_>) -> Poll<Option<T>> {
             Poll::Ready(Some(value))
         }
         Slot::Empty | Slot::Awaited => {
-            let waker = shared.receiver.take();
-            let is_own = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-            let before = shared.receiver.replace(waker);
-            debug_assert!(before.is_none());
-            if !is_own {
+            if !shared.receiver.holds(cx.waker()) {
                 return wait_anew(shared, cx);
             }
             shared.slot.set(Slot::Awaited);
@@ -120,7 +116,7 @@ fn poll_many<T>(shared: &Shared<T>, cx: &Context<'_>) -> Poll<Option<T>> {
 /// may be different.
 #[cold]
 fn wait_anew<T>(shared: &Shared<T>, cx: &Context<'_>) -> Poll<Option<T>> {
-    let before = shared.receiver.replace(Some(cx.waker().clone()));
+    let before = shared.receiver.replace(cx.waker().clone());
     contain(|| drop(before));
     match pop(shared) {
         Ok(value) => Poll::Ready(Some(value)),
