@@ -42,8 +42,8 @@ thread_local! {
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub(super) const IDS: u64 = 1024;
 
-/// References to a new task: home's own, until it is over, and the join handle's.
-const FIRST_REFERENCES: u32 = 2;
+/// References to a new task: home's own, which the join handle takes over when the task is.
+pub(super) const FIRST_REFERENCES: u32 = 1;
 
 /// What everybody may reach of a home, and what is its own.
 pub(crate) struct Shared {
@@ -244,14 +244,6 @@ impl Shared {
     }
 }
 
-/// The joiner waits, and is told of the end.
-#[inline(never)]
-fn wake_joiner(header: &Header) {
-    if let Some(waker) = header.join_waker.take() {
-        contain(|| waker.wake());
-    }
-}
-
 /// The proof of being at home, and what can be done there.
 #[derive(Clone, Copy)]
 pub(crate) struct AtHome<'a> {
@@ -313,7 +305,8 @@ impl<'a> AtHome<'a> {
         let first = First { id: self.id(), spawned_at, local, remote };
         // SAFETY: the cell is ours, and for this layout.
         unsafe { TaskCell::write(header, first, future) };
-        // SAFETY: one of the two references that the header counts.
+        // SAFETY: it stays home's reference until the task is over, as `complete` and `detach`
+        // have it.
         let handle = JoinHandle::new(unsafe { Task::from_header(header) });
         // SAFETY: a live cell, which is in no queue, with a reference for home.
         unsafe { self.take_in(header) };
@@ -475,7 +468,8 @@ impl<'a> AtHome<'a> {
         unsafe { self.complete(header) };
     }
 
-    /// The task is over: its joiner is told, and home forgets it.
+    /// The task is over: its joiner is told, and home forgets it. Home's reference goes to the join
+    /// handle, if there is one; if the task is still queued, the queue gets another.
     ///
     /// # Safety
     /// A live cell, of a task that was not over, with its output in place.
@@ -487,21 +481,31 @@ impl<'a> AtHome<'a> {
         local.task_count.set(local.task_count.get() - 1);
         let was = this.place.replace(Place::Over);
         let (next, owed) = this.status_at_home().complete();
-        this.set_status(next);
         match owed {
             OnComplete::Wake => {
+                if was == Place::Queued {
+                    this.share();
+                }
                 // SAFETY: a look that calls nothing, at what is home's alone.
-                if unsafe { &*this.join_waker.as_ptr() }.is_some() {
-                    wake_joiner(this);
+                let is_awaited = unsafe { &*this.join_waker.as_ptr() }.is_some();
+                let waker = if is_awaited { this.join_waker.take() } else { None };
+                // The reference is the handle's from now on, so that the cell may be gone. Only the
+                // word is borrowed for this, as in `step_on`.
+                this.status.store(next.bits(), Ordering::Release);
+                if let Some(waker) = waker {
+                    contain(|| waker.wake());
                 }
             }
-            // SAFETY: without a join handle the output is home's.
-            OnComplete::DropOutput => unsafe { (this.vtable.get().drop_output)(header) },
-        }
-        // If its own poll woke it, it leaves the queue at its turn.
-        if was != Place::Queued {
-            // SAFETY: home's reference, and it is not in the queue.
-            unsafe { Header::release_at(self, header) };
+            OnComplete::DropOutput => {
+                this.set_status(next);
+                // SAFETY: without a join handle the output is home's.
+                unsafe { (this.vtable.get().drop_output)(header) };
+                // If its own poll woke it, it leaves the queue at its turn.
+                if was != Place::Queued {
+                    // SAFETY: home's reference, and it is not in the queue.
+                    unsafe { Header::release_at(self, header) };
+                }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::lock::lock;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -26,7 +26,8 @@ use std::task::{Context, Poll, Waker};
 /// # Panics
 /// If it is polled again after it gave the output.
 pub struct JoinHandle<T> {
-    /// None once the output was taken.
+    /// None once the output was taken. Its reference is home's until the task is over, and the
+    /// handle's from then on.
     task: Option<Task>,
     output: PhantomData<T>,
 }
@@ -118,9 +119,10 @@ impl<T> Drop for JoinHandle<T> {
 /// A join handle is gone that did not take the output.
 #[inline(never)]
 fn detach(task: Task) {
-    match AtHome::of(task.header()) {
-        Some(home) => home.detach(&task),
-        None => detach_elsewhere(task),
+    if Shared::is_current(task.header().home) {
+        AtHome::current(|home| home.detach(ManuallyDrop::new(task)));
+    } else {
+        detach_elsewhere(task);
     }
 }
 

@@ -7,6 +7,7 @@ use super::home::AtHome;
 use super::inbox::Message;
 use super::state::{OnDetach, Remote};
 use crate::contain::contain;
+use std::mem::ManuallyDrop;
 use std::task::Waker;
 
 impl AtHome<'_> {
@@ -37,7 +38,7 @@ impl AtHome<'_> {
                 }
             }
             Message::Released(task) => drop(task),
-            Message::Detached(task) => self.detach(&task),
+            Message::Detached(task) => self.detach(ManuallyDrop::new(task)),
             Message::Joining(task, waker) => self.join(&task, waker),
         }
     }
@@ -74,14 +75,17 @@ impl AtHome<'_> {
         }
     }
 
-    /// The join handle of a task is gone.
-    pub(super) fn detach(self, task: &Task) {
+    /// The join handle of a task is gone. While the task is not over its reference is home's.
+    pub(super) fn detach(self, task: ManuallyDrop<Task>) {
         let header = task.header();
         let (next, owed) = header.status_at_home().detach();
         header.set_status(next);
         match owed {
-            // SAFETY: the task is over, the handle is gone, and this is home.
-            OnDetach::DropOutput => unsafe { task.drop_output() },
+            OnDetach::DropOutput => {
+                // SAFETY: the task is over, the handle is gone, and this is home.
+                unsafe { task.drop_output() };
+                drop(ManuallyDrop::into_inner(task));
+            }
             OnDetach::DropWaker => {
                 let waker = header.join_waker.take();
                 if waker.is_some() {

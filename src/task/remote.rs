@@ -4,7 +4,7 @@
 use super::cell::{Cell as TaskCell, Task};
 use super::chunk::Chunk;
 use super::header::First;
-use super::home::{AtHome, Shared};
+use super::home::{AtHome, FIRST_REFERENCES, Shared};
 use super::inbox::Message;
 use super::join::JoinHandle;
 use super::pool;
@@ -12,11 +12,6 @@ use super::state::{Place, Remote, Status};
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
-
-/// The references that home will count: its own.
-const LOCAL: u32 = 1;
-/// Those that others count: the join handle's.
-const REMOTE: u32 = 1;
 
 impl Shared {
     /// Spawns a task from any thread. `make` is called at home, where the future that it makes
@@ -44,19 +39,21 @@ fn spawn_unstarted<F: Future + 'static>(
     spawned_at: &'static Location<'static>,
 ) -> JoinHandle<F::Output> {
     let header = pool::single(const { &TaskCell::<F>::SINGLE }, Arc::clone(home));
-    let (local, remote) = (LOCAL, Remote::counting(REMOTE));
+    let (local, remote) = (FIRST_REFERENCES, Remote::NEW);
     let first = First { id: super::Id::next(), spawned_at, local, remote };
     // SAFETY: the cell is ours, and for this type.
     unsafe { TaskCell::write(header, first, future) };
-    // SAFETY: the reference that is counted remotely.
-    let handle = JoinHandle::new(unsafe { Task::from_header(header) });
-    // SAFETY: the reference that home counts, from when the message arrives.
+    // SAFETY: home's reference, from when the message arrives.
     let task = unsafe { Task::from_header(header) };
+    // SAFETY: it stays home's until the task is over, and is the handle's from then on.
+    let handle = JoinHandle::new(unsafe { Task::from_header(header) });
     if let Err(message) = home.inbox().push(Message::New(task)) {
         let Message::New(task) = message else { unreachable!("a message comes back as it was") };
         // SAFETY: home refused the task, so that nobody else knows it but its handle, which waits
         // for it to be over; the future was not polled, and may be dropped here.
         unsafe { end_unstarted(&task) };
+        // The reference is the handle's now.
+        std::mem::forget(task);
     }
     handle
 }

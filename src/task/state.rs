@@ -30,6 +30,11 @@
 //!                                At 0, unmerged: the reference itself goes home, to be dropped
 //! ```
 //!
+//! Home and the join handle share one reference. It is home's until the task is over, so that a
+//! handle can rely on it, wherever it is: while there is a handle, home gives it up only to that.
+//! So home does with the cell what it has to before it says that the task is over. What the handle
+//! does then may free the cell at once, if others count its reference.
+//!
 //! Why home may free the cell when both counts are 0, though others change theirs at any time:
 //! what home reads is some past value of the remote count, and whatever led to that value and to
 //! home's own happened before. At that point there was no reference. Who has none can make none.
@@ -63,9 +68,9 @@ pub(crate) enum OnRun {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OnComplete {
-    /// Wake the joiner, if one waits.
+    /// Leave home's reference to the join handle, and wake the joiner, if one waits.
     Wake,
-    /// The join handle is gone: drop the output.
+    /// The join handle is gone: drop the output, and give up home's reference.
     DropOutput,
 }
 
@@ -73,9 +78,9 @@ pub(crate) enum OnComplete {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDetach {
-    /// The task is over: drop the output, if it is still there.
+    /// The task is over: drop the output, and give up the reference that home left to the handle.
     DropOutput,
-    /// Drop the joiner's waker.
+    /// Drop the joiner's waker. The reference is still home's.
     DropWaker,
 }
 
@@ -195,11 +200,6 @@ pub(crate) enum OnRelease {
 impl Remote {
     /// A new task, whose references are all counted at home.
     pub(crate) const NEW: Remote = Remote(0);
-
-    /// A task made elsewhere, with so many references that are not counted at home.
-    pub(super) const fn counting(references: u32) -> Remote {
-        Remote(references * REFERENCE)
-    }
 
     pub(super) const fn from_bits(bits: u32) -> Remote {
         Remote(bits)

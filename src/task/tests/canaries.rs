@@ -10,6 +10,7 @@ const EARLY: &str = "the cell is freed while somebody has a reference";
 const LEAK: &str = "the cell is never freed";
 const WITH_OUTPUT: &str = "the cell is freed with its output";
 const WITH_WAKER: &str = "the cell is freed with a join waker";
+const TOUCHED: &str = "the cell is touched after it was freed";
 const NOT_WOKEN: &str = "the task is over, and the joiner not woken";
 
 /// The walks, the short ones first; what the first that fails finds is one of these.
@@ -106,11 +107,16 @@ fn a_task_that_ends_in_the_queue_needs_its_reference_there() {
 }
 
 #[test]
+fn a_home_that_looks_for_the_joiner_after_it_told_of_the_end_finds_no_cell() {
+    finds(&Transitions { takes_waker_first: false, ..REAL }, &[TOUCHED, WITH_WAKER]);
+}
+
+#[test]
 fn an_end_that_always_wakes_leaves_the_output() {
     fn loud(status: Status) -> (Status, OnComplete) {
         (status.complete().0, OnComplete::Wake)
     }
-    finds(&Transitions { complete: loud, ..REAL }, &[WITH_OUTPUT]);
+    finds(&Transitions { complete: loud, ..REAL }, &[WITH_OUTPUT, COUNTS]);
 }
 
 #[test]
@@ -123,6 +129,7 @@ fn an_end_that_always_drops_the_output_takes_it_from_the_handle() {
         "an output is claimed that is not there",
         "an output is dropped twice",
         "a claimed output is dropped",
+        TOUCHED,
     ];
     finds(&Transitions { complete: eager, ..REAL }, &taken);
 }
@@ -142,7 +149,7 @@ fn a_handle_that_goes_without_a_look_leaves_the_output() {
     fn blind(status: Status) -> (Status, OnDetach) {
         (status.detach().0, OnDetach::DropWaker)
     }
-    finds(&Transitions { detach: blind, ..REAL }, &[WITH_OUTPUT]);
+    finds(&Transitions { detach: blind, ..REAL }, &[WITH_OUTPUT, COUNTS]);
 }
 
 #[test]
@@ -150,7 +157,7 @@ fn a_handle_that_goes_in_silence_leaves_the_output() {
     fn silent(status: Status) -> (Status, OnDetach) {
         (status, status.detach().1)
     }
-    finds(&Transitions { detach: silent, ..REAL }, &[WITH_OUTPUT]);
+    finds(&Transitions { detach: silent, ..REAL }, &[WITH_OUTPUT, COUNTS]);
 }
 
 #[test]
@@ -158,7 +165,8 @@ fn a_handle_that_goes_and_takes_the_output_too_early_is_found() {
     fn eager(status: Status) -> (Status, OnDetach) {
         (status.detach().0, OnDetach::DropOutput)
     }
-    finds(&Transitions { detach: eager, ..REAL }, &["an output is dropped twice", WITH_WAKER]);
+    let found = ["an output is dropped twice", WITH_WAKER, EARLY];
+    finds(&Transitions { detach: eager, ..REAL }, &found);
 }
 
 #[test]

@@ -47,23 +47,46 @@ pub(super) fn moves(world: &World, with: &Transitions, moves: &mut Moves) {
             world.touch()?;
             let queued = std::mem::replace(&mut world.place, Place::Over) == Place::Queued;
             check(queued == (world.queue > 0), "a task's place is not where it is")?;
-            let (next, owed) = (with.complete)(world.status);
-            world.status = next;
-            world.home = Home::Telling(owed);
+            world.home = Home::Publishing;
+            if queued && with.queue_keeps && (with.complete)(world.status).1 == OnComplete::Wake {
+                world.queue_has = true;
+                world.share_at_home(with)?;
+            }
             Ok(())
         }),
-        Home::Telling(owed) => add(moves, world, "home tells of the end", |world| {
-            let keeps = world.queue > 0 && with.queue_keeps;
-            world.home = if keeps { Home::Between } else { Home::Releasing };
-            match owed {
-                OnComplete::Wake => {
-                    let waker = world.slot.take();
-                    world.wake_joiner(waker);
-                    Ok(())
-                }
-                OnComplete::DropOutput => world.drop_output(),
+        Home::Publishing => add(moves, world, "the status says that it is over", |world| {
+            world.touch()?;
+            let (next, owed) = (with.complete)(world.status);
+            world.status = next;
+            let passes = owed == OnComplete::Wake;
+            let takes = passes && with.takes_waker_first;
+            let waker = if takes { world.slot.take() } else { None };
+            if passes {
+                (world.passed, world.kept) = (true, std::mem::take(&mut world.queue_has));
             }
+            world.home = Home::Telling(owed, waker);
+            Ok(())
         }),
+        Home::Telling(OnComplete::Wake, waker) => {
+            add(moves, world, "home wakes the joiner", |world| {
+                world.home = Home::Between;
+                if with.takes_waker_first {
+                    world.wake_joiner(waker);
+                    return Ok(());
+                }
+                world.touch()?;
+                let waker = world.slot.take();
+                world.wake_joiner(waker);
+                Ok(())
+            });
+        }
+        Home::Telling(OnComplete::DropOutput, _) => {
+            add(moves, world, "home drops the output", |world| {
+                let keeps = world.queue > 0 && with.queue_keeps;
+                world.home = if keeps { Home::Between } else { Home::Releasing };
+                world.drop_output()
+            });
+        }
         Home::Releasing => add_reads(moves, world, "home gives up its own", |world, counts| {
             world.home = Home::Between;
             world.kept = false;
@@ -225,9 +248,8 @@ fn joiner_moves(world: &World, with: &Transitions, moves: &mut Moves) {
     add_reads(moves, world, "the handle is dropped at home", |world, counts| {
         world.waits = None;
         world.actors[JOINER].own = false;
-        // The handle's reference is counted until it is given up below.
-        world.detach(with)?;
-        world.release_at_home(with, counts)
+        // The handle's reference, if it has one, is counted until it is given up below.
+        if world.detach(with)? { world.release_at_home(with, counts) } else { Ok(()) }
     });
     if world.actors[ABORTER].absent && world.actors[ABORTER].left > 0 {
         add(moves, world, "an abort handle is made at home", |world| {
@@ -337,17 +359,16 @@ impl World {
         if last { self.free() } else { Ok(()) }
     }
 
-    fn detach(&mut self, with: &Transitions) -> Checked {
+    /// Whether there is a reference to give up after that.
+    fn detach(&mut self, with: &Transitions) -> Result<bool, &'static str> {
         self.touch()?;
         let (next, owed) = (with.detach)(self.status);
         self.status = next;
         match owed {
-            OnDetach::DropOutput => self.drop_output(),
-            OnDetach::DropWaker => {
-                self.slot = None;
-                Ok(())
-            }
+            OnDetach::DropOutput => self.drop_output()?,
+            OnDetach::DropWaker => self.slot = None,
         }
+        Ok(owed == OnDetach::DropOutput)
     }
 
     fn wake_joiner(&mut self, waker: Option<u8>) {
@@ -375,7 +396,10 @@ impl World {
                 Ok(())
             }
             Message::Released => Ok(()),
-            Message::Detached => self.detach(with),
+            Message::Detached => {
+                self.owes = self.detach(with)?;
+                Ok(())
+            }
             Message::Joining(waker) => {
                 if self.status.is_done() && with.wakes_late_joiner {
                     self.wake_joiner(Some(waker));

@@ -202,7 +202,12 @@ impl World {
             return to(Doing::Nothing, who)(self);
         }
         match message {
-            Message::New if with.ends_unborn => self.end_unborn()?,
+            Message::New if with.ends_unborn => {
+                self.end_unborn()?;
+                // The reference is the handle's now.
+                self.passed = true;
+                return to(Doing::Nothing, who)(self);
+            }
             Message::Detached if with.drops_orphan => self.drop_output()?,
             Message::New | Message::Woken | Message::Detached | Message::Joining(_) => {}
             Message::Released => return to(Doing::Merges, who)(self),

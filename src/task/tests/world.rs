@@ -41,6 +41,8 @@ pub(super) struct Transitions {
     pub(super) looks_at_place: bool,
     /// A task that ends while it is queued keeps home's reference until its turn.
     pub(super) queue_keeps: bool,
+    /// A task that ends has no joiner's waker any more once that can be known.
+    pub(super) takes_waker_first: bool,
     /// A handle at home takes in what is under way before it leaves its waker.
     pub(super) receives_first: bool,
     /// A joiner's waker that arrives after the end is woken at once.
@@ -77,6 +79,7 @@ pub(super) const REAL: Transitions = Transitions {
     publishes: true,
     looks_at_place: true,
     queue_keeps: true,
+    takes_waker_first: true,
     receives_first: true,
     wakes_late_joiner: true,
     looks_for_handle: true,
@@ -116,8 +119,10 @@ pub(super) enum Home {
     DroppingFuture,
     /// The output is in place.
     Completing,
-    /// The status says so. The joiner is to be woken, or the output to be dropped.
-    Telling(OnComplete),
+    /// The queue has a reference of its own, if it needs one: the status is to say so.
+    Publishing,
+    /// The status says so. The joiner is to be woken by its waker, or the output to be dropped.
+    Telling(OnComplete, Option<u8>),
     /// Giving up its reference to a task that is over.
     Releasing,
     /// The runtime is gone.
@@ -207,6 +212,10 @@ pub(super) struct World {
     pub(super) queue: u8,
     /// Home's own reference is there.
     pub(super) kept: bool,
+    /// The queue has one beside it.
+    pub(super) queue_has: bool,
+    /// Home's own is the join handle's, or of the message that this is gone.
+    pub(super) passed: bool,
     /// Home has another to give up, of a message that it took in.
     pub(super) owes: bool,
     pub(super) home: Home,
@@ -269,9 +278,9 @@ impl World {
         let mut actors = vec![spawner, actor(true, bounds.aborts)];
         actors.resize(2 + bounds.wakers, actor(true, bounds.wakes));
         World {
-            local: if bounds.remote { 1 } else { 2 },
-            remote: if bounds.remote { Remote::counting(1) } else { Remote::NEW },
-            readable: vec![bounds.remote],
+            local: 1,
+            remote: Remote::NEW,
+            readable: vec![false],
             status: Status::NEW,
             place: Place::Queued,
             freed: false,
@@ -280,6 +289,8 @@ impl World {
             slot: None,
             queue: u8::from(!bounds.remote),
             kept: !bounds.remote,
+            queue_has: false,
+            passed: false,
             owes: false,
             home: Home::Between,
             closing: false,
@@ -404,12 +415,20 @@ impl World {
 
     /// Those who have a reference.
     fn owners(&self) -> usize {
-        let of_actors = |actor: &Actor| usize::from(actor.own) + actor.doing.references();
+        let of_message =
+            |message: &Message| usize::from(*message != Message::Detached || self.passed);
+        let of_actor = |actor: &Actor| match actor.doing {
+            Doing::Pushes(message) => of_message(&message),
+            doing => doing.references(),
+        };
+        let names = self.actors[ABORTER..].iter().filter(|actor| actor.own).count();
         usize::from(self.kept)
+            + usize::from(self.queue_has)
             + usize::from(self.owes)
-            + self.list.len()
-            + self.arrived.len()
-            + self.actors.iter().map(of_actors).sum::<usize>()
+            + usize::from(self.passed && self.actors[JOINER].own)
+            + names
+            + self.list.iter().chain(&self.arrived).map(of_message).sum::<usize>()
+            + self.actors.iter().map(of_actor).sum::<usize>()
     }
 
     fn is_under_way(&self, is_it: impl Fn(Message) -> bool) -> bool {
@@ -445,7 +464,7 @@ impl World {
             return Ok(());
         }
         check(self.home != Home::Gone, "the runtime is gone and the task not over")?;
-        let ends = matches!(self.home, Home::DroppingFuture | Home::Completing) || self.closing;
+        let ends = self.ends() || self.closing;
         let message = self.is_under_way(|message| message == Message::Woken);
         let woken = self.woken || self.actors.iter().any(|actor| actor.woke != Woke::No);
         check(
@@ -456,9 +475,15 @@ impl World {
         check(!asked || ends || message, "an abort is lost")
     }
 
+    fn ends(&self) -> bool {
+        matches!(self.home, Home::DroppingFuture | Home::Completing | Home::Publishing)
+    }
+
     fn check_joiner(&self) -> Checked {
         let Some(waits) = self.waits else { return Ok(()) };
-        let told = self.home == Home::Telling(OnComplete::Wake)
+        let tells = matches!(self.home, Home::Telling(OnComplete::Wake, _));
+        let told = self.home == Home::Telling(OnComplete::Wake, Some(waits))
+            || tells && self.slot == Some(waits)
             || self.is_under_way(|message| message == Message::Joining(waits));
         check(told, "the task is over, and the joiner not woken")
     }
