@@ -128,7 +128,7 @@ impl Slot {
     }
 }
 
-/// Whether it is a socket that sent its end.
+/// Whether it is a socket that sent its end, or reads no more.
 fn is_shut(slot: &Option<Slot>) -> bool {
     matches!(slot, Some(Slot::Socket { shut: true, .. }))
 }
@@ -462,7 +462,8 @@ impl Machine {
                 let Some(slot) = &mut self.slots[index] else { return };
                 let done = slot.descriptor().shutdown(how);
                 if let Slot::Socket { shut, datagrams: false, .. } = slot {
-                    *shut |= done.is_ok();
+                    // One that is not connected refuses, and reads no more for all that.
+                    *shut |= done.is_ok() || how != Shutdown::Write;
                 }
                 self.say(&format!("shutdown {how:?}"), index, done.map(|()| "done".into()));
             }
