@@ -11,8 +11,8 @@ use crate::sync::oneshot;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, Thread};
 
 pub(super) enum Run {
     Thread {
@@ -110,7 +110,7 @@ fn start_stepped(
 /// Starts its thread, and waits until that has the runtime.
 fn start_thread(index: usize, builder: &Builder, watch: &Arc<Watch>) -> io::Result<(Handle, Run)> {
     let (stop, stopped) = oneshot::channel::<()>();
-    let start = Arc::new(Start::default());
+    let start = Arc::new(Start::here());
     let (builder, own_watch, own_start) = (builder.clone(), Arc::clone(watch), Arc::clone(&start));
     own_watch.expect_end();
     let body = move || {
@@ -138,28 +138,30 @@ fn start_thread(index: usize, builder: &Builder, watch: &Arc<Watch>) -> io::Resu
     }
 }
 
-/// What a worker's thread has to tell once: its handle, or why there is none. A channel would be
-/// more than all else that starts a worker.
-#[derive(Default)]
+/// What a worker's thread has to tell once, to the one that started it: its handle, or why there is
+/// none. A channel would be more than all else that starts a worker.
 struct Start {
     told: Mutex<Option<io::Result<Handle>>>,
-    changed: Condvar,
+    starter: Thread,
 }
 
 impl Start {
+    fn here() -> Start {
+        Start { told: Mutex::new(None), starter: thread::current() }
+    }
+
     /// What was told first counts.
     fn tell(&self, start: io::Result<Handle>) {
         lock::lock(&self.told).get_or_insert(start);
-        self.changed.notify_one();
+        self.starter.unpark();
     }
 
     fn wait(&self) -> io::Result<Handle> {
-        let mut told = lock::lock(&self.told);
         loop {
-            match told.take() {
-                Some(start) => return start,
-                None => told = self.changed.wait(told).unwrap_or_else(PoisonError::into_inner),
+            if let Some(start) = lock::lock(&self.told).take() {
+                return start;
             }
+            thread::park();
         }
     }
 }
