@@ -39,9 +39,9 @@ const SLOTS_MAX: usize = 10;
 const STEPS_MAX: usize = 200;
 /// Bytes that one side sends before somebody reads, floods apart: far from any buffer's end.
 const SENT_MAX: usize = 12_000;
-/// What a send counts for at least. So there are no more packets than Linux has on their way before
-/// it waits for acknowledgements, which it may delay: of the first sixteen it delays none.
-const SENT_MIN: usize = 600;
+/// What a send counts for at least. So there are ten packets at most, as many as Linux has on their
+/// way before it waits for an acknowledgement: one that sends as well delays those from the first.
+const SENT_MIN: usize = SENT_MAX / 10;
 /// The same of a datagram socket: what its peer has no room for is lost.
 const DATAGRAMS_SENT_MAX: usize = 4000;
 /// How long a connection is waited for; one that nobody answers is left as it is then.
