@@ -24,20 +24,17 @@ use super::waker;
 use crate::contain::{contain, drop_payload};
 use std::alloc::Layout;
 use std::any::Any;
-use std::cell::UnsafeCell;
 use std::future::Future;
-use std::mem::{ManuallyDrop, offset_of};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 
-/// One task: `F` is its future.
-#[repr(C)]
-pub(super) struct Cell<F: Future> {
-    _header: Header,
-    stage: UnsafeCell<Stage<F>>,
-}
+/// One task: `F` is its future. A header, and directly behind it the stage, whatever that is
+/// aligned to: so the output is found without knowing `F`.
+pub(super) struct Cell<F: Future>(PhantomData<F>);
 
 /// What stands behind the header: the future until the task is over, then the output. Both begin
 /// where this begins, as `repr(C)` has it.
@@ -60,22 +57,16 @@ pub(super) struct Vtable {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Drops the output. The output's owner only, who has not taken it.
     pub(super) drop_output: unsafe fn(NonNull<Header>),
-    /// How far behind the header the output lies.
-    output_offset: usize,
 }
 
 impl<F: Future + 'static> Cell<F> {
-    pub(super) const KIND: Kind = Kind::of(Layout::new::<Self>());
+    pub(super) const KIND: Kind = Kind::of(Layout::new::<Stage<F>>());
 
     /// For tasks that are spawned elsewhere.
-    pub(super) const SINGLE: Kind = Kind::single(Layout::new::<Self>());
+    pub(super) const SINGLE: Kind = Kind::single(Layout::new::<Stage<F>>());
 
-    const VTABLE: Vtable = Vtable {
-        poll: Self::poll,
-        cancel: Self::cancel,
-        drop_output: Self::drop_output,
-        output_offset: offset_of!(Self, stage),
-    };
+    const VTABLE: Vtable =
+        Vtable { poll: Self::poll, cancel: Self::cancel, drop_output: Self::drop_output };
 
     /// Makes a vacant cell a task's.
     ///
@@ -83,8 +74,6 @@ impl<F: Future + 'static> Cell<F> {
     /// It is the caller's, and this type's.
     #[inline]
     pub(super) unsafe fn write(vacant: NonNull<Header>, first: First, future: F) {
-        // A vacant cell names another where the stage is.
-        const { assert!(size_of::<Self>() >= size_of::<Header>() + size_of::<*mut Header>()) };
         // SAFETY: the caller's promise.
         unsafe { vacant.as_ref() }.begin(&Self::VTABLE, first);
         // SAFETY: as above.
@@ -97,10 +86,8 @@ impl<F: Future + 'static> Cell<F> {
     /// `header` is that of a live `Cell<F>`.
     #[inline]
     unsafe fn stage(header: NonNull<Header>) -> *mut Stage<F> {
-        let cell = header.cast::<Self>().as_ptr();
-        // SAFETY: the cell is live; no reference is formed, only the field's address.
-        let stage = unsafe { &raw const (*cell).stage };
-        UnsafeCell::raw_get(stage)
+        // SAFETY: a cell has its stage there; no reference is formed.
+        unsafe { header.as_ptr().add(1) }.cast()
     }
 
     /// # Safety
@@ -241,7 +228,7 @@ impl Task {
     #[inline]
     pub(super) unsafe fn take_output<T>(&self) -> Output<T> {
         // SAFETY: the output lies there in the same cell.
-        let output = unsafe { self.0.byte_add(self.header().vtable.get().output_offset) };
+        let output = unsafe { self.0.add(1) };
         // SAFETY: the caller owned it: nobody else touches the stage, now or later.
         unsafe { output.cast::<Output<T>>().read() }
     }
@@ -277,5 +264,4 @@ impl Drop for Task {
 pub(super) type Payload = Box<dyn Any + Send>;
 
 /// What stands in the place of a task's functions in a vacant cell, and is not called.
-pub(super) static VACANT: Vtable =
-    Vtable { poll: |_| false, cancel: |_| (), drop_output: |_| (), output_offset: 0 };
+pub(super) static VACANT: Vtable = Vtable { poll: |_| false, cancel: |_| (), drop_output: |_| () };

@@ -52,17 +52,18 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// For cells of this layout.
+    /// For cells with such a stage.
     ///
     /// # Panics
     /// At compile time, for types that no memory can hold.
-    pub(super) const fn of(cell: Layout) -> Kind {
-        let stride = cell.size().next_multiple_of(UNIT);
-        if cell.align() > ALIGN || stride > SHARED_SIZE_MAX {
-            return Kind::single(cell);
+    pub(super) const fn of(stage: Layout) -> Kind {
+        // Stages lie a stride apart: if one is aligned they all are.
+        let unit = if stage.align() > UNIT { stage.align() } else { UNIT };
+        let stride = (HEADER + stage_size(stage)).next_multiple_of(unit);
+        if stage.align() > ALIGN || stride > SHARED_SIZE_MAX {
+            return Kind::single(stage);
         }
-        // A size is a multiple of its alignment: one after another they are all aligned.
-        let first = size_of::<Head>().next_multiple_of(ALIGN);
+        let first = first(ALIGN);
         let Ok(chunk) = Layout::from_size_align(BYTES, ALIGN) else { panic!("a chunk is small") };
         let cells_max = (BYTES - first) / stride;
         Kind {
@@ -75,16 +76,38 @@ impl Kind {
     }
 
     /// The same, in a chunk of its own.
-    pub(super) const fn single(cell: Layout) -> Kind {
-        match Layout::new::<Head>().extend(cell) {
-            Ok((chunk, first)) => {
-                assert!(first <= u32::MAX as usize, "an alignment that no memory has");
+    pub(super) const fn single(stage: Layout) -> Kind {
+        let align = if stage.align() > ALIGN { stage.align() } else { ALIGN };
+        let first = first(align);
+        assert!(first <= u32::MAX as usize, "an alignment that no memory has");
+        let Some(size) = (first + HEADER).checked_add(stage_size(stage)) else {
+            panic!("a future that no memory can hold")
+        };
+        match Layout::from_size_align(size, align) {
+            Ok(chunk) => {
                 Kind { chunk, first: first as u32, stride: 0, cells_max: 1, class: CLASSES }
             }
             Err(_) => panic!("a future that no memory can hold"),
         }
     }
 }
+
+const HEADER: usize = size_of::<Header>();
+
+/// Where a chunk's first cell is, so that the stage behind its header is aligned so.
+const fn first(align: usize) -> usize {
+    (size_of::<Head>() + HEADER).next_multiple_of(align) - HEADER
+}
+
+/// A vacant cell names another where the stage is.
+const fn stage_size(stage: Layout) -> usize {
+    let link = size_of::<*mut Header>();
+    if stage.size() > link { stage.size() } else { link }
+}
+
+// Headers are aligned where a stage behind them is.
+const _: () = assert!(HEADER % UNIT == 0 && align_of::<Header>() <= UNIT && UNIT <= ALIGN);
+const _: () = assert!(align_of::<Head>() <= ALIGN);
 
 /// A chunk, as long as it is not freed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +123,7 @@ pub(super) struct Head {
     free: Cell<*mut Header>,
     /// How many cells are in use, or what makes it 0 when there is more to do: see below.
     used: Cell<u32>,
+    /// How many cells were made of its memory.
     carved: Cell<u32>,
     /// Its place among all of its home's, or [`NOWHERE`].
     pub(super) index: Cell<usize>,
@@ -115,8 +139,14 @@ pub(super) const NOWHERE: usize = usize::MAX;
 /// next cell that is put in makes a difference.
 const FULL: *mut Header = ptr::null_mut();
 /// There is none now. While cells are taken out of it `used` is one more than that, so that it does
-/// not come to 0.
-const NONE: *mut Header = ptr::without_provenance_mut(1);
+/// not come to 0; those that were taken out and are still vacant count as used.
+pub(super) const NONE: *mut Header = ptr::without_provenance_mut(1);
+
+/// The vacant cell that this names, if it is none of the two above.
+#[inline]
+pub(super) fn cell_at(vacant: *mut Header) -> Option<NonNull<Header>> {
+    if vacant.addr() > NONE.addr() { NonNull::new(vacant) } else { None }
+}
 
 /// What a cell that was put in made of its chunk.
 #[must_use]
@@ -222,19 +252,28 @@ impl Chunk {
         self.is_empty()
     }
 
-    /// Takes a vacant cell out.
-    #[inline]
-    pub(super) fn take(self) -> Option<NonNull<Header>> {
-        let free = self.free.get();
-        if free.addr() <= NONE.addr() {
-            return None;
+    /// Takes all vacant cells out, if there are any: the first, which names the others. While cells
+    /// are taken out of it.
+    pub(super) fn take_all(self) -> Option<NonNull<Header>> {
+        let first = cell_at(self.free.get())?;
+        self.free.set(NONE);
+        self.used.set(self.carved.get() + 1);
+        Some(first)
+    }
+
+    /// So many of those that were taken out are not in use.
+    pub(super) fn leave(self, first: *mut Header) {
+        let mut next = first;
+        while let Some(header) = cell_at(next) {
+            // SAFETY: a vacant cell names the next.
+            next = unsafe { Header::vacant_link(header) };
+            self.used.set(self.used.get() - 1);
         }
-        // SAFETY: what is neither is the address of a vacant cell.
-        let header = unsafe { NonNull::new_unchecked(free) };
-        // SAFETY: a vacant cell names the next.
-        self.free.set(unsafe { Header::vacant_link(header) });
-        self.used.set(self.used.get() + 1);
-        Some(header)
+    }
+
+    /// Whether it has a vacant cell.
+    pub(super) fn has_vacant(self) -> bool {
+        cell_at(self.free.get()).is_some()
     }
 
     /// Takes a cell in; true if that makes a difference, which [`Chunk::settle`] tells.
@@ -265,8 +304,8 @@ impl Chunk {
         OnPut { was_full, is_empty: self.is_empty() }
     }
 
-    /// Makes new cells of the chunk's memory, if there is some left: one to be used, and a few that
-    /// are vacant. There is no vacant one.
+    /// Makes new cells of the chunk's memory, if there is some left, and takes them out as
+    /// [`Chunk::take_all`] does. There is no vacant one.
     pub(super) fn carve(self) -> Option<NonNull<Header>> {
         let first = self.carved.get();
         let end = self.kind.cells_max.min(first + CARVED_AT_ONCE);
@@ -282,7 +321,7 @@ impl Chunk {
             // SAFETY: it is vacant.
             unsafe { Header::set_vacant_link(header, next) };
         }
-        self.take()
+        self.take_all()
     }
 
     /// How far behind its start one of its cells is.

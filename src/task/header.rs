@@ -3,7 +3,7 @@
 
 use super::Id;
 use super::cell::{Task, VACANT, Vtable};
-use super::home::{AtHome, Shared};
+use super::home::{AtHome, FIRST_REFERENCES, Shared};
 use super::inbox::Message;
 use super::queue::Next;
 use super::state::{OnRelease, Place, Remote, Status};
@@ -51,10 +51,6 @@ pub(super) struct Header {
 pub(super) struct First {
     pub(super) id: Id,
     pub(super) spawned_at: &'static Location<'static>,
-    /// References that home counts.
-    pub(super) local: u32,
-    /// Those that others count.
-    pub(super) remote: Remote,
 }
 
 /// Takes one step on a remote word, atomically.
@@ -84,8 +80,8 @@ impl Header {
     /// A vacant cell's, so far behind its chunk's start. It looks like that of a task that is over.
     pub(super) fn vacant(home: NonNull<Shared>, chunk_offset: u32) -> Header {
         Header {
-            local: AtomicU32::new(0),
-            remote: AtomicU32::new(0),
+            local: AtomicU32::new(FIRST_REFERENCES),
+            remote: AtomicU32::new(Remote::NEW.bits()),
             status: AtomicU8::new(0),
             place: Cell::new(Place::Over),
             chunk_offset,
@@ -98,14 +94,15 @@ impl Header {
         }
     }
 
-    /// Makes a vacant cell's a new task's, which is queued. Its seat is as it was, nobody waits for
-    /// the end of either task, and the queue says itself what is next.
+    /// Makes a vacant cell's a new task's, which is queued. Its seat is as it was, the counts are
+    /// as the last task left them, nobody waits for the end of either, and the queue says itself
+    /// what is next.
     #[inline]
     pub(super) fn begin(&self, vtable: &'static Vtable, first: First) {
         debug_assert_eq!(self.place.get(), Place::Over);
+        debug_assert_eq!(self.local.load(Ordering::Relaxed), FIRST_REFERENCES);
+        debug_assert_eq!(self.remote.load(Ordering::Relaxed), Remote::NEW.bits());
         debug_assert!(self.join_waker.take().is_none(), "the last task's joiner was told");
-        self.local.store(first.local, Ordering::Relaxed);
-        self.remote.store(first.remote.bits(), Ordering::Relaxed);
         self.status.store(Status::NEW.bits(), Ordering::Relaxed);
         self.place.set(Place::Queued);
         self.vtable.set(vtable);
@@ -134,6 +131,12 @@ impl Header {
         let link = unsafe { header.add(1) }.cast();
         // SAFETY: the caller's promise.
         unsafe { link.write(other) };
+    }
+
+    /// The counts of a task to come, in a cell to which nobody refers.
+    pub(super) fn reset_counts(&self) {
+        self.local.store(FIRST_REFERENCES, Ordering::Relaxed);
+        self.remote.store(Remote::NEW.bits(), Ordering::Relaxed);
     }
 
     pub(super) fn status(&self) -> Status {
@@ -200,35 +203,41 @@ impl Header {
     pub(super) unsafe fn release_at(home: AtHome<'_>, header: NonNull<Header>) {
         // SAFETY: the caller's reference keeps the cell live.
         let this = unsafe { header.as_ref() };
-        let local = this.local.load(Ordering::Relaxed);
+        let is_first = this.local.load(Ordering::Relaxed) == FIRST_REFERENCES;
         // Without an atomic instruction: the head of `state` says why the past is enough.
-        let remote = Remote::from_bits(this.remote.load(Ordering::Acquire));
-        if local == 1 && remote.references() == 0 {
+        if is_first && this.remote.load(Ordering::Acquire) == Remote::NEW.bits() {
+            // The counts stay as a new task's are.
             // SAFETY: that was the last reference.
             unsafe { home.put(header) };
-        } else if local > 1 {
-            this.local.store(local - 1, Ordering::Relaxed);
         } else {
             // SAFETY: the caller's promise.
-            unsafe { Header::release_shared(home, header, local == 1) };
+            unsafe { Header::release_one(home, header) };
         }
     }
 
-    /// At home, with references that others count.
+    /// At home, where there are or were more.
     ///
     /// # Safety
     /// As [`Header::release`], at home.
-    #[cold]
-    unsafe fn release_shared(home: AtHome<'_>, header: NonNull<Header>, counted: bool) {
+    #[inline(never)]
+    unsafe fn release_one(home: AtHome<'_>, header: NonNull<Header>) {
         // SAFETY: the caller's reference keeps the cell live.
         let this = unsafe { header.as_ref() };
-        let last = if counted {
+        let local = this.local.load(Ordering::Relaxed);
+        if local > 1 {
+            return this.local.store(local - 1, Ordering::Relaxed);
+        }
+        let remote = Remote::from_bits(this.remote.load(Ordering::Acquire));
+        let last = if local == 1 && remote.references() == 0 {
+            true
+        } else if local == 1 {
             this.local.store(0, Ordering::Relaxed);
             step_on(&this.remote, |remote| remote.merge(0))
         } else {
             step_on(&this.remote, Remote::release) == OnRelease::Free
         };
         if last {
+            this.reset_counts();
             // SAFETY: that was the last reference.
             unsafe { home.put(header) };
         }

@@ -20,7 +20,7 @@ use super::inbox::{Inbox, Message};
 use super::join::JoinHandle;
 use super::pool::{Pool, Returned, Walk};
 use super::queue::Queue;
-use super::state::{OnComplete, OnRun, Place, Remote};
+use super::state::{OnComplete, OnRun, Place};
 use crate::budget;
 use crate::contain::contain;
 use crate::innermost::{self, Hidden};
@@ -32,6 +32,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 thread_local! {
     /// The home whose turn it is on this thread; null outside of turns.
@@ -244,6 +245,12 @@ impl Shared {
     }
 }
 
+/// Wakes a joiner.
+#[inline(never)]
+fn tell(waker: Waker) {
+    contain(|| waker.wake());
+}
+
 /// The proof of being at home, and what can be done there.
 #[derive(Clone, Copy)]
 pub(crate) struct AtHome<'a> {
@@ -301,8 +308,7 @@ impl<'a> AtHome<'a> {
         spawned_at: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
         let header = self.cell(const { &TaskCell::<F>::KIND });
-        let (local, remote) = (FIRST_REFERENCES, Remote::NEW);
-        let first = First { id: self.id(), spawned_at, local, remote };
+        let first = First { id: self.id(), spawned_at };
         // SAFETY: the cell is ours, and for this layout.
         unsafe { TaskCell::write(header, first, future) };
         // SAFETY: it stays home's reference until the task is over, as `complete` and `detach`
@@ -458,6 +464,7 @@ impl<'a> AtHome<'a> {
     ///
     /// # Safety
     /// As said.
+    #[inline(never)]
     unsafe fn end(self, header: NonNull<Header>) {
         // SAFETY: the caller's promise.
         let this = unsafe { header.as_ref() };
@@ -473,7 +480,7 @@ impl<'a> AtHome<'a> {
     ///
     /// # Safety
     /// A live cell, of a task that was not over, with its output in place.
-    #[inline]
+    #[inline(always)]
     unsafe fn complete(self, header: NonNull<Header>) {
         // SAFETY: the caller's promise.
         let this = unsafe { header.as_ref() };
@@ -481,31 +488,22 @@ impl<'a> AtHome<'a> {
         local.task_count.set(local.task_count.get() - 1);
         let was = this.place.replace(Place::Over);
         let (next, owed) = this.status_at_home().complete();
-        match owed {
-            OnComplete::Wake => {
-                if was == Place::Queued {
-                    this.share();
-                }
-                // SAFETY: a look that calls nothing, at what is home's alone.
-                let is_awaited = unsafe { &*this.join_waker.as_ptr() }.is_some();
-                let waker = if is_awaited { this.join_waker.take() } else { None };
-                // The reference is the handle's from now on, so that the cell may be gone. Only the
-                // word is borrowed for this, as in `step_on`.
-                this.status.store(next.bits(), Ordering::Release);
-                if let Some(waker) = waker {
-                    contain(|| waker.wake());
-                }
-            }
-            OnComplete::DropOutput => {
-                this.set_status(next);
-                // SAFETY: without a join handle the output is home's.
-                unsafe { (this.vtable.get().drop_output)(header) };
-                // If its own poll woke it, it leaves the queue at its turn.
-                if was != Place::Queued {
-                    // SAFETY: home's reference, and it is not in the queue.
-                    unsafe { Header::release_at(self, header) };
-                }
-            }
+        if owed == OnComplete::DropOutput {
+            this.set_status(next);
+            // SAFETY: the caller's promise, and there is no join handle.
+            return unsafe { self.complete_detached(header, was) };
+        }
+        if was == Place::Queued {
+            this.share();
+        }
+        // SAFETY: a look that calls nothing, at what is home's alone.
+        let is_awaited = unsafe { &*this.join_waker.as_ptr() }.is_some();
+        let waker = if is_awaited { this.join_waker.take() } else { None };
+        // The reference is the handle's from now on, so that the cell may be gone. Only the word is
+        // borrowed for this, as in `step_on`.
+        this.status.store(next.bits(), Ordering::Release);
+        if let Some(waker) = waker {
+            tell(waker);
         }
     }
 

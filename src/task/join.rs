@@ -3,6 +3,7 @@
 
 use super::Id;
 use super::cell::{Payload, Task};
+use super::header::Header;
 use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use crate::lock::lock;
@@ -89,8 +90,10 @@ impl<T> Future for JoinHandle<T> {
         // SAFETY: the task is over and this is its join handle, so the output is ours until the
         // handle has no task any more; `T` is its type, since handle and cell were made together.
         let output = unsafe { task.take_output() };
-        drop(self.task.take());
-        // It has none; said here, after the last call, that need not be asked when it is dropped.
+        // SAFETY: the handle's reference, which is only forgotten after that. It runs no code of
+        // others, so that it does not unwind.
+        unsafe { Header::release(task.as_ptr()) };
+        // Done after the last call, that need not be looked at when the handle is dropped.
         mem::forget(self.task.take());
         Poll::Ready(output)
     }

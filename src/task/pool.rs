@@ -1,7 +1,9 @@
 //! Where the cells of a home's tasks come from, and where they go.
 //!
-//! Cells of one size share chunks, and a cell is used again by the next task of its size. Large
-//! ones, and those of tasks that are spawned elsewhere, are each in a chunk of its own.
+//! Cells of one size share chunks, and are used again by tasks of their size. The vacant ones of
+//! the current chunk are taken out all at once, and those that come back meanwhile wait there for
+//! the next time. Large ones, and those of tasks that are spawned elsewhere, are each in a chunk of
+//! its own.
 //!
 //! ```text
 //!                              put, of the last cell in use
@@ -19,7 +21,7 @@
 //! of that home that are left, and the last cell takes its chunk along.
 #![expect(unsafe_code, reason = "owns the chunks of a home")]
 
-use super::chunk::{CLASSES, Chunk, Kind, NOWHERE, OnPut, Row};
+use super::chunk::{CLASSES, Chunk, Kind, NONE, NOWHERE, OnPut, Row, cell_at};
 use super::header::Header;
 use super::home::{AtHome, Shared};
 use crate::lock::lock;
@@ -43,7 +45,9 @@ const SPARE_MAX: usize = 4;
 
 /// The chunks of one size of cells.
 struct Class {
-    /// Where cells are taken out of, as its user. Not among the others.
+    /// The next vacant cell to be used, which names others; or [`NONE`].
+    vacant: Cell<*mut Header>,
+    /// Where those are taken out of, as its user. Not among the others.
     current: Cell<Option<Chunk>>,
     /// Others that have room.
     others: Row,
@@ -74,7 +78,7 @@ pub(super) struct Walk {
 
 impl Pool {
     pub(super) const fn new() -> Pool {
-        let classes = [const { Class { current: Cell::new(None), others: Row::new() } }; CLASSES];
+        let classes = [const { Class::new() }; CLASSES];
         Pool {
             classes,
             chunks: RefCell::new(Vec::new()),
@@ -86,8 +90,7 @@ impl Pool {
     /// A vacant cell, if there is one at hand.
     #[inline]
     pub(super) fn take(&self, kind: &Kind) -> Option<NonNull<Header>> {
-        let chunk = self.classes.get(kind.class)?.current.get()?;
-        chunk.take()
+        self.classes.get(kind.class)?.take()
     }
 
     /// A vacant cell, wherever it has to come from.
@@ -101,27 +104,27 @@ impl Pool {
             return header;
         };
         loop {
-            if let Some(chunk) = class.current.get() {
-                if let Some(header) = chunk.carve() {
-                    return header;
-                }
+            let found =
+                class.current.get().and_then(|chunk| chunk.take_all().or_else(|| chunk.carve()));
+            if let Some(first) = found {
+                class.vacant.set(first.as_ptr());
             }
-            if let Some(header) = self.find_room(class, kind, home) {
+            if let Some(header) = class.take() {
                 return header;
             }
+            self.find_room(class, kind, home);
         }
     }
 
-    /// A vacant cell that was put in elsewhere, or one of another chunk. If there is none, the
-    /// current chunk is another, which has room.
+    /// Sees to it that the current chunk has room: for a cell that was put in elsewhere, or it is
+    /// another.
     #[cold]
     #[inline(never)]
-    fn find_room(&self, class: &Class, kind: &Kind, home: AtHome<'_>) -> Option<NonNull<Header>> {
+    fn find_room(&self, class: &Class, kind: &Kind, home: AtHome<'_>) {
         self.take_back(home.returned());
-        self.take(kind).or_else(|| {
+        if !class.current.get().is_some_and(Chunk::has_vacant) {
             self.next_chunk(class, kind, home);
-            self.take(kind)
-        })
+        }
     }
 
     /// Goes over to another chunk: the current one, if there is one, is full.
@@ -211,6 +214,8 @@ impl Pool {
     pub(super) fn take_back(&self, returned: &Returned) {
         let cells = std::mem::take(&mut lock(&returned.0).cells);
         for Vacant(header) in cells {
+            // SAFETY: a cell, of which nobody else knows.
+            unsafe { header.as_ref() }.reset_counts();
             // SAFETY: such a cell is of this home's, whose list this is.
             unsafe { self.put(header) };
         }
@@ -223,8 +228,11 @@ impl Pool {
             // SAFETY: such a cell is of this home's, whose list this is.
             unsafe { self.put(header) };
         }
-        for current in self.classes.iter().filter_map(|class| class.current.take()) {
-            current.end();
+        for class in &self.classes {
+            if let Some(current) = class.current.take() {
+                current.leave(class.vacant.replace(NONE));
+                current.end();
+            }
         }
         for chunk in self.chunks.take() {
             chunk.orphan();
@@ -249,6 +257,21 @@ impl Pool {
             }
             *walk = Walk { position, cells: u32::MAX };
         }
+    }
+}
+
+impl Class {
+    const fn new() -> Class {
+        Class { vacant: Cell::new(NONE), current: Cell::new(None), others: Row::new() }
+    }
+
+    /// A vacant cell, if there is one at hand.
+    #[inline]
+    fn take(&self) -> Option<NonNull<Header>> {
+        let header = cell_at(self.vacant.get())?;
+        // SAFETY: a vacant cell names the next.
+        self.vacant.set(unsafe { Header::vacant_link(header) });
+        Some(header)
     }
 }
 
@@ -284,8 +307,8 @@ impl Returned {
 /// A vacant cell in a chunk of its own.
 pub(super) fn single(kind: &Kind, home: Arc<Shared>) -> NonNull<Header> {
     let chunk = Chunk::allocate(kind, home);
-    let header = chunk.carve().expect("a new chunk has room");
     chunk.begin();
+    let header = chunk.carve().expect("a new chunk has room");
     chunk.end_full();
     header
 }

@@ -5,9 +5,10 @@ use super::cell::Task;
 use super::header::Header;
 use super::home::AtHome;
 use super::inbox::Message;
-use super::state::{OnDetach, Remote};
+use super::state::{OnDetach, Place, Remote};
 use crate::contain::contain;
 use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 use std::task::Waker;
 
 impl AtHome<'_> {
@@ -92,6 +93,24 @@ impl AtHome<'_> {
                     contain(|| drop(waker));
                 }
             }
+        }
+    }
+
+    /// Drops the output of a task that is over, since there is no join handle, and gives up home's
+    /// reference.
+    ///
+    /// # Safety
+    /// As said; the task's place was that one before.
+    #[inline(never)]
+    pub(super) unsafe fn complete_detached(self, header: NonNull<Header>, was: Place) {
+        // SAFETY: the caller's promise.
+        let vtable = unsafe { header.as_ref() }.vtable.get();
+        // SAFETY: without a join handle the output is home's.
+        unsafe { (vtable.drop_output)(header) };
+        // If its own poll woke it, it leaves the queue at its turn.
+        if was != Place::Queued {
+            // SAFETY: home's reference, and it is not in the queue.
+            unsafe { Header::release_at(self, header) };
         }
     }
 

@@ -4,11 +4,11 @@
 use super::cell::{Cell as TaskCell, Task};
 use super::chunk::Chunk;
 use super::header::First;
-use super::home::{AtHome, FIRST_REFERENCES, Shared};
+use super::home::{AtHome, Shared};
 use super::inbox::Message;
 use super::join::JoinHandle;
 use super::pool;
-use super::state::{Place, Remote, Status};
+use super::state::{Place, Status};
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
@@ -39,8 +39,7 @@ fn spawn_unstarted<F: Future + 'static>(
     spawned_at: &'static Location<'static>,
 ) -> JoinHandle<F::Output> {
     let header = pool::single(const { &TaskCell::<F>::SINGLE }, Arc::clone(home));
-    let (local, remote) = (FIRST_REFERENCES, Remote::NEW);
-    let first = First { id: super::Id::next(), spawned_at, local, remote };
+    let first = First { id: super::Id::next(), spawned_at };
     // SAFETY: the cell is ours, and for this type.
     unsafe { TaskCell::write(header, first, future) };
     // SAFETY: home's reference, from when the message arrives.

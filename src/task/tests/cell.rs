@@ -75,15 +75,24 @@ fn a_future_and_an_output_lie_where_their_alignment_has_them() {
     #[derive(Clone, Copy)]
     #[repr(align(64))]
     struct Wide(u8);
+    #[derive(Clone, Copy)]
+    #[repr(align(16))]
+    struct Half(u8);
 
     let home = home();
     for _ in 0..4 {
         let (future, header) = result(&home, Where(Wide(1)));
-        assert_eq!((future % 64, header % 64), (0, 0));
+        assert_eq!((future % 64, header % align_of::<Header>()), (0, 0));
         let output = result(&home, async { Wide(7) });
         assert_eq!(output.0, 7);
     }
     assert_eq!(chunks(&home), 0, "such cells are not kept");
+    for _ in 0..4 {
+        let (future, header) = result(&home, Where(Half(1)));
+        assert_eq!((future % 16, header % align_of::<Header>()), (0, 0));
+        assert_eq!(result(&home, async { Half(7) }).0, 7);
+    }
+    assert_ne!(chunks(&home), 0, "such cells are kept");
 }
 
 #[test]
@@ -108,12 +117,16 @@ fn an_output_may_be_larger_than_its_future() {
     assert!(output.iter().all(|byte| *byte == 7));
 }
 
+/// Of so many tasks, one after another, one is where the first was.
+const SOON: usize = 100;
+
 #[test]
 fn a_cell_is_used_again_by_a_task_of_its_size() {
     let home = home();
     let first = result(&home, Where([0_u8; 40]));
     assert_eq!(chunks(&home), 1);
-    assert_eq!(result(&home, Where([0_u8; 39])), first);
+    assert!((0..SOON).any(|_| result(&home, Where([0_u8; 39])) == first));
+    assert_eq!(chunks(&home), 1);
     assert_ne!(result(&home, Where([0_u8; 200])), first, "another size");
     assert_eq!(chunks(&home), 2);
 }
@@ -195,7 +208,8 @@ fn a_cell_that_comes_back_from_elsewhere_is_used_again() {
     run(&home);
     elsewhere(|_| None, clone);
     run(&home);
-    assert_eq!(result(&home, poll_fn(|cx| Poll::Ready(cx.waker().clone()))).data() as usize, place);
+    let next = || result(&home, poll_fn(|cx| Poll::Ready(cx.waker().clone()))).data() as usize;
+    assert!((0..SOON).any(|_| next() == place));
 }
 
 #[test]
