@@ -335,8 +335,11 @@ impl<T> Timers<T> {
         if !self.batch.is_sorted() {
             self.batch.sort_unstable();
         }
+        due.reserve(self.batch.len());
         for timer in self.batch.drain(..).map(Due::timer) {
-            due.extend(self.slab.take(timer - FIRST_TIMER));
+            if let Some(payload) = self.slab.take(timer - FIRST_TIMER) {
+                due.push(payload);
+            }
         }
     }
 }

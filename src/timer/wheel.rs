@@ -133,11 +133,14 @@ impl Wheel {
     #[inline]
     pub(super) fn insert(&mut self, index: u32, deadline: u64) {
         let slot = self.place(deadline);
-        // Without asking whether the slot is empty: that would cost more than to do it again.
-        self.levels |= 1 << level_of(slot);
-        self.occupied[level_of(slot)] |= bit_of(slot);
         let ring = &mut self.links[slot as usize];
-        ring.time = ring.time.min(deadline);
+        // What is later than another of the slot finds it in use. An empty one has `NEVER`, and
+        // nothing is later than that.
+        if deadline <= ring.time {
+            ring.time = deadline;
+            self.levels |= 1 << level_of(slot);
+            self.occupied[level_of(slot)] |= bit_of(slot);
+        }
         self.append(slot, index, deadline);
     }
 
