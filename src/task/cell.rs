@@ -76,25 +76,21 @@ impl<F: Future + 'static> Cell<F> {
     pub(super) unsafe fn write(vacant: NonNull<Header>, first: First, future: F) {
         // SAFETY: the caller's promise.
         unsafe { vacant.as_ref() }.begin(&Self::VTABLE, first);
-        // SAFETY: as above.
-        let stage = unsafe { Self::stage(vacant) };
+        let stage = Self::stage(vacant);
         // SAFETY: as above.
         unsafe { stage.write(Stage { future: ManuallyDrop::new(future) }) };
     }
 
-    /// # Safety
-    /// `header` is that of a live `Cell<F>`.
+    /// Where its stage is.
     #[inline]
-    unsafe fn stage(header: NonNull<Header>) -> *mut Stage<F> {
-        // SAFETY: a cell has its stage there; no reference is formed.
-        unsafe { header.as_ptr().add(1) }.cast()
+    fn stage(header: NonNull<Header>) -> *mut Stage<F> {
+        header.as_ptr().wrapping_add(1).cast()
     }
 
     /// # Safety
     /// As [`Vtable::poll`].
     unsafe fn poll(header: NonNull<Header>) -> bool {
-        // SAFETY: the caller's promise.
-        let stage = unsafe { Self::stage(header) };
+        let stage = Self::stage(header);
         // Made here, where the future's type is known: what it does with its waker is then compiled
         // as a call of the function that the waker stands for.
         // SAFETY: the caller's reference keeps the cell live for longer.
@@ -132,8 +128,7 @@ impl<F: Future + 'static> Cell<F> {
     /// # Safety
     /// As [`Vtable::cancel`].
     unsafe fn cancel(header: NonNull<Header>) {
-        // SAFETY: the caller's promise.
-        let stage = unsafe { Self::stage(header) };
+        let stage = Self::stage(header);
         // SAFETY: the caller has the future, and with it the stage.
         unsafe { Self::put(stage, Err(JoinError::aborted())) };
     }
@@ -160,8 +155,7 @@ impl<F: Future + 'static> Cell<F> {
     /// # Safety
     /// As [`Vtable::drop_output`].
     unsafe fn drop_output(header: NonNull<Header>) {
-        // SAFETY: the caller's promise.
-        let stage = unsafe { Self::stage(header) };
+        let stage = Self::stage(header);
         // SAFETY: the caller owns the output, which is in the stage once the task is over.
         let output = unsafe { stage.cast::<Output<F::Output>>().read() };
         contain(|| drop(output));
@@ -227,10 +221,10 @@ impl Task {
     /// The task is over, the output is the caller's until now, and `T` its type.
     #[inline]
     pub(super) unsafe fn take_output<T>(&self) -> Output<T> {
-        // SAFETY: the output lies there in the same cell.
-        let output = unsafe { self.0.add(1) };
-        // SAFETY: the caller owned it: nobody else touches the stage, now or later.
-        unsafe { output.cast::<Output<T>>().read() }
+        let output = self.0.as_ptr().wrapping_add(1).cast::<Output<T>>();
+        // SAFETY: there the output lies, in the same cell. The caller owned it: nobody else touches
+        // the stage, now or later.
+        unsafe { output.read() }
     }
 
     /// Drops the output.
