@@ -53,18 +53,24 @@ impl RawAddress {
     ///
     /// # Errors
     /// `InvalidData` if it is not a whole IPv4 or IPv6 address.
+    #[inline]
     pub(in crate::sys) fn decode(&self) -> io::Result<SocketAddr> {
-        let port = u16::from_be_bytes(self.field(2));
+        // The rest is apart, so that this becomes part of the caller and needs no memory.
+        if u16::from_ne_bytes(self.field(0)) == AF_INET && self.length == V4_LENGTH {
+            let ip = Ipv4Addr::from(self.field::<4>(4));
+            return Ok(SocketAddrV4::new(ip, self.port()).into());
+        }
+        self.decode_other()
+    }
+
+    #[inline(never)]
+    fn decode_other(&self) -> io::Result<SocketAddr> {
         match (u16::from_ne_bytes(self.field(0)), self.length) {
-            (AF_INET, V4_LENGTH) => {
-                let ip = Ipv4Addr::from(self.field::<4>(4));
-                Ok(SocketAddrV4::new(ip, port).into())
-            }
             (AF_INET6, V6_LENGTH) => {
                 let flow = u32::from_ne_bytes(self.field(4));
                 let ip = Ipv6Addr::from(self.field::<16>(8));
                 let scope = u32::from_ne_bytes(self.field(24));
-                Ok(SocketAddrV6::new(ip, port, flow, scope).into())
+                Ok(SocketAddrV6::new(ip, self.port(), flow, scope).into())
             }
             (family, length) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -72,26 +78,42 @@ impl RawAddress {
             )),
         }
     }
+
+    fn port(&self) -> u16 {
+        u16::from_be_bytes(self.field(2))
+    }
 }
 
 impl From<SocketAddr> for RawAddress {
+    #[inline]
     fn from(address: SocketAddr) -> RawAddress {
-        let mut raw = RawAddress { bytes: [0; 32], length: 0 };
-        raw.set(2, address.port().to_be_bytes());
         match address {
-            SocketAddr::V4(v4) => {
-                raw.set(0, AF_INET.to_ne_bytes());
-                raw.set(4, v4.ip().octets());
-                raw.length = V4_LENGTH;
-            }
-            SocketAddr::V6(v6) => {
-                raw.set(0, AF_INET6.to_ne_bytes());
-                raw.set(4, v6.flowinfo().to_ne_bytes());
-                raw.set(8, v6.ip().octets());
-                raw.set(24, v6.scope_id().to_ne_bytes());
-                raw.length = V6_LENGTH;
-            }
+            SocketAddr::V4(v4) => RawAddress::from(v4),
+            SocketAddr::V6(v6) => RawAddress::from(v6),
         }
+    }
+}
+
+impl From<SocketAddrV4> for RawAddress {
+    #[inline]
+    fn from(address: SocketAddrV4) -> RawAddress {
+        let mut raw = RawAddress { bytes: [0; 32], length: V4_LENGTH };
+        raw.set(0, AF_INET.to_ne_bytes());
+        raw.set(2, address.port().to_be_bytes());
+        raw.set(4, address.ip().octets());
+        raw
+    }
+}
+
+impl From<SocketAddrV6> for RawAddress {
+    #[inline(never)]
+    fn from(address: SocketAddrV6) -> RawAddress {
+        let mut raw = RawAddress { bytes: [0; 32], length: V6_LENGTH };
+        raw.set(0, AF_INET6.to_ne_bytes());
+        raw.set(2, address.port().to_be_bytes());
+        raw.set(4, address.flowinfo().to_ne_bytes());
+        raw.set(8, address.ip().octets());
+        raw.set(24, address.scope_id().to_ne_bytes());
         raw
     }
 }
