@@ -213,6 +213,25 @@ fn a_cell_that_comes_back_from_elsewhere_is_used_again() {
 }
 
 #[test]
+fn a_cell_whose_last_reference_went_elsewhere_is_used_again_with_counts_of_its_own() {
+    let home = home();
+    let waker = result(&home, poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+    let place = waker.data() as usize;
+    let elsewhere = |work: Box<dyn FnOnce() -> Option<Waker> + Send + '_>| {
+        std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+    };
+    let clone = elsewhere(Box::new(|| Some(waker.clone())));
+    result(&home, async move { drop(waker) });
+    elsewhere(Box::new(move || {
+        drop(clone);
+        None
+    }));
+    run(&home);
+    let next = || result(&home, poll_fn(|cx| Poll::Ready(cx.waker().clone()))).data() as usize;
+    assert!((0..SOON).any(|_| next() == place));
+}
+
+#[test]
 fn every_task_ends_with_its_home_wherever_it_is() {
     struct Counts(
         Rc<Cell<u32>>,
