@@ -223,6 +223,9 @@ impl Net {
         let was = std::mem::replace(&mut tcp.state, State::Closed);
         tcp.progress = Progress::Unconnected;
         (tcp.shut, tcp.ended) = (0, false);
+        // What was received and not read goes with the connection.
+        tcp.received.clear();
+        (tcp.withheld, tcp.mark, tcp.mark_unsent) = (0, None, None);
         // Who ends what is under way hears of it as of a reset.
         tcp.error = (was == State::SynSent).then_some(ECONNRESET);
         if let Some((local, peer)) = local.zip(peer) {
