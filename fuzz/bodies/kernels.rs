@@ -8,9 +8,9 @@
 //!    out at the other end.
 //! 3. How much time passes. A wait has to last as long as it was asked to, no more.
 //! 4. When the acknowledgement of an end arrives, which Linux delays as it likes. It is an edge that
-//!    repeats what was reported before: such a repetition is left out. It also decides when a watch,
-//!    of whatever kind, takes its place in the order: where that was possible the order of events is
-//!    not compared, and a wait has room for all.
+//!    repeats what was reported before, or what is left of that: such a repetition is left out. It
+//!    also decides when a watch, of whatever kind, takes its place in the order: where that was
+//!    possible the order of events is not compared, and a wait has room for all.
 //! 5. What Nagle's algorithm or the congestion window holds back until such an acknowledgement, as
 //!    the simulation has neither: the one is off in the programs, and they send too little for the
 //!    other. All that they could change is when bytes arrive.
@@ -623,14 +623,19 @@ impl Machine {
         let mut words = Vec::new();
         for event in events {
             let index = (event.token() - 100) as usize;
+            let is_shut = is_shut(&self.slots[index]);
             let watch = |watch: &&mut Watch| (watch.epoll, watch.slot) == (epoll, index);
             let edge = self.watches.iter_mut().find(watch).filter(|watch| watch.edge_triggered);
-            let last = edge.map_or(0, |watch| std::mem::replace(&mut watch.reported, event.bits()));
-            if last == event.bits() && is_shut(&self.slots[index]) {
-                self.counts.repetitions += 1;
-            } else {
-                words.push(format!("{}:{:#x}", event.token(), event.bits()));
+            match edge {
+                // What was read meanwhile is not told again.
+                Some(watch) if is_shut && event.bits() & !watch.reported == 0 => {
+                    self.counts.repetitions += 1;
+                    continue;
+                }
+                Some(watch) => watch.reported = event.bits(),
+                None => {}
             }
+            words.push(format!("{}:{:#x}", event.token(), event.bits()));
         }
         if self.may_repeat(epoll) {
             self.counts.unordered += usize::from(words.len() > 1);
