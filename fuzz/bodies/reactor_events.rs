@@ -35,6 +35,9 @@ use whirligig::time::{sleep, timeout};
 const LIVE_MAX: usize = 6;
 /// Sources and sleeps that a program may make.
 const MADE_MAX: usize = 40;
+/// Times that a program may send to one source: all of it may be unread at the end, and each takes
+/// a piece of the socket's buffer that is many times larger than its bytes.
+const SENDS_MAX: usize = 100;
 /// The epoll instance and the notifier's eventfd.
 const RUNTIMES_OWN: usize = 2;
 /// Only a defect makes a program wait so long.
@@ -49,6 +52,7 @@ struct Live {
     /// None if that is not known.
     owed: Option<bool>,
     sent: Vec<u8>,
+    sends: usize,
     token: u64,
 }
 
@@ -183,7 +187,7 @@ impl World {
         let polls = Rc::new(Cell::new(0));
         let reader = self.runtime.spawn(counted(Rc::clone(&polls), read_all(stream)));
         let (owed, token) = (Some(true), u64::MAX);
-        let mut live = Live { peer, reader, polls, owed, sent: Vec::new(), token };
+        let mut live = Live { peer, reader, polls, owed, sent: Vec::new(), sends: 0, token };
         // This it reads in its first poll, before it is registered.
         live.send(1);
         self.live.push(live);
@@ -311,6 +315,10 @@ impl World {
 
 impl Live {
     fn send(&mut self, count: usize) {
+        if self.sends == SENDS_MAX {
+            return;
+        }
+        self.sends += 1;
         let bytes: Vec<u8> = (0..count).map(|index| (self.sent.len() + index) as u8).collect();
         self.peer.write_all(&bytes).expect("there is room for a few bytes");
         self.sent.extend(bytes);
