@@ -36,6 +36,7 @@ const COLUMNS_MAX: usize = 100;
 
 /// Calls of `expect` outside of tests: each message says why it can't fail, or whose fault it is.
 const EXPECTED: &[(&str, &str)] = &[
+    ("src/fiber/coroutine/wait.rs", "a wait ends when the poll is ready"),
     ("src/net/connect.rs", "a connect is not polled after it is done"),
     ("src/net/half.rs", "only `reunite` takes it, and the half with it"),
     ("src/net/half.rs", "the halves are the only two references"),

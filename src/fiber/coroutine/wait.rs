@@ -20,12 +20,12 @@ pub(in crate::fiber) fn wait_in_fiber<P>(
     // it runs, and this frame is on top of it.
     let mut fiber = match unsafe { innermost::get().cast::<Control>().as_ref() } {
         Some(fiber) if fiber.is_fiber => fiber,
-        innermost => return wait_on_top(innermost, poll),
+        innermost => return once(poll, |poll| wait_on_top(innermost, poll)),
     };
     let mut context = fiber.context.replace(ptr::null_mut());
     loop {
         if context.is_null() {
-            return fiber.wait_without_context(poll);
+            return once(poll, |poll| fiber.wait_without_context(poll));
         }
         if let Poll::Ready(output) = fiber.lend(context, &mut poll) {
             return Ok(output);
@@ -37,12 +37,23 @@ pub(in crate::fiber) fn wait_in_fiber<P>(
     }
 }
 
+/// Has one of the rarer ways of waiting poll: these are compiled once, not for each future anew.
+#[cold]
+fn once<P>(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<P>,
+    wait: impl FnOnce(&mut PollOnce<'_>) -> Result<(), Misplaced>,
+) -> Result<P, Misplaced> {
+    let mut output = None;
+    let waited = wait(&mut |cx| poll(cx).map(|ready| output = Some(ready)));
+    waited.map(|()| output.expect("a wait ends when the poll is ready"))
+}
+
+/// Polls something, and keeps its output when it is ready.
+type PollOnce<'p> = dyn FnMut(&mut Context<'_>) -> Poll<()> + 'p;
+
 /// The same on the stack of a generator that runs on top of a fiber: they are suspended together.
 #[cold]
-fn wait_on_top<P>(
-    innermost: Option<&Control>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<P>,
-) -> Result<P, Misplaced> {
+fn wait_on_top(innermost: Option<&Control>, poll: &mut PollOnce<'_>) -> Result<(), Misplaced> {
     // It stays the innermost fiber for as long as this frame stands: generators on top of it are
     // suspended with it, or can't be.
     let (innermost, fiber) = match innermost.map(|innermost| (innermost, innermost.fiber())) {
@@ -55,10 +66,10 @@ fn wait_on_top<P>(
             return fiber.wait_without_context(poll);
         }
         let polls = PollsOn { fiber, before: fiber.polled_on.replace(innermost) };
-        let polled = fiber.lend(context, &mut poll);
+        let polled = fiber.lend(context, &mut *poll);
         drop(polls);
-        if let Poll::Ready(output) = polled {
-            return Ok(output);
+        if polled.is_ready() {
+            return Ok(());
         }
         if thread::panicking() {
             no_way_out();
@@ -92,16 +103,13 @@ impl Control {
 
     /// What is left to a fiber that was dropped: within destructors, what is ready at once.
     #[cold]
-    fn wait_without_context<P>(
-        &self,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<P>,
-    ) -> Result<P, Misplaced> {
+    fn wait_without_context(&self, poll: &mut PollOnce<'_>) -> Result<(), Misplaced> {
         if !self.cancelled.get() {
             return Err(Misplaced::InsidePoll);
         }
         self.go_on_unless_cancelled();
         match poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(output) => Ok(output),
+            Poll::Ready(()) => Ok(()),
             Poll::Pending => no_way_out(),
         }
     }
