@@ -22,6 +22,7 @@
 //! **Busy tasks give way**: an operation that need not wait counts against the poll's allowance,
 //! and when that is used up the task goes on after others.
 
+mod line;
 pub mod local;
 pub mod mpsc;
 mod mutex;

@@ -13,7 +13,8 @@ mod receiver;
 pub use error::{SendError, TryRecvError, TrySendError};
 pub use receiver::Receiver;
 
-use super::permits::{PERMITS_MAX, Place};
+use super::line::Place;
+use super::permits::PERMITS_MAX;
 use super::queue::Queue;
 use super::waiting::{Woken, block_on, poll_with_waker};
 use crate::budget::poll_proceed;

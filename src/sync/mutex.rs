@@ -1,6 +1,7 @@
 //! A value that one task at a time may use.
 
-use super::permits::{Permits, Place};
+use super::line::Place;
+use super::permits::Permits;
 use super::waiting::{Woken, block_on, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;

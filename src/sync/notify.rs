@@ -1,10 +1,10 @@
 //! Notifications without a value.
 
+use super::line::{Line, Place};
 use super::waiting::{Offer, Woken, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;
 use crate::lock::lock;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -30,15 +30,13 @@ pub struct Notify {
 }
 
 /// Who waits, and what is kept for who comes: pure, and used under a lock or a borrow. Nobody waits
-/// in the queue while a notification is stored.
+/// while a notification is stored.
 pub(super) struct State {
     stored: bool,
     /// How often all were notified.
     rounds: u64,
-    next: u64,
-    queue: BTreeMap<u64, Waker>,
-    /// Places whose waiter has yet to fetch the notification that is meant for it alone.
-    notified: BTreeSet<u64>,
+    /// What is served here is a notification that is meant for one waiter alone.
+    line: Line,
 }
 
 /// A wait, from its making until it is done or dropped.
@@ -46,29 +44,24 @@ pub(super) struct State {
 pub(super) struct Wait {
     /// How often all had been notified when it began.
     rounds: u64,
-    place: Option<u64>,
+    place: Option<Place>,
     done: bool,
 }
 
 impl State {
     pub(super) const fn new() -> State {
-        let queue = BTreeMap::new();
-        State { stored: false, rounds: 0, next: 0, queue, notified: BTreeSet::new() }
+        State { stored: false, rounds: 0, line: Line::new() }
     }
 
     pub(super) fn notify_one(&mut self, woken: &mut Woken) {
-        match self.queue.pop_first() {
-            Some((place, waker)) => {
-                self.notified.insert(place);
-                woken.push(waker);
-            }
-            None => self.stored = true,
+        if self.line.serve_first(1, woken).is_none() {
+            self.stored = true;
         }
     }
 
     pub(super) fn notify_waiters(&mut self, woken: &mut Woken) {
         self.rounds = self.rounds.wrapping_add(1);
-        woken.extend(mem::take(&mut self.queue).into_values());
+        self.line.dismiss(woken);
     }
 
     pub(super) fn begin(&self) -> Wait {
@@ -76,7 +69,7 @@ impl State {
     }
 
     pub(super) fn poll(&mut self, wait: &mut Wait, offer: &mut Offer<'_>) -> Poll<()> {
-        let own = wait.place.is_some_and(|place| self.notified.remove(&place));
+        let own = wait.place.is_some_and(|place| self.line.fetch(place).is_some());
         let is_over = own
             || self.rounds != wait.rounds
             || wait.place.is_none() && mem::take(&mut self.stored);
@@ -85,18 +78,9 @@ impl State {
             return Poll::Ready(());
         }
         match wait.place {
-            Some(place) => {
-                if let Some(own) = self.queue.get_mut(&place) {
-                    offer.leave(own);
-                }
-            }
-            None => {
-                if let Some(waker) = offer.take() {
-                    self.queue.insert(self.next, waker);
-                    wait.place = Some(self.next);
-                    self.next += 1;
-                }
-            }
+            // It is in the line: neither notified alone nor with all others.
+            Some(place) => drop(self.line.renew(place, offer)),
+            None => wait.place = self.line.join(1, offer),
         }
         Poll::Pending
     }
@@ -104,16 +88,15 @@ impl State {
     /// Gives a wait up. A notification that was meant for it alone goes to the next.
     pub(super) fn leave(&mut self, wait: &Wait, woken: &mut Woken) -> Option<Waker> {
         let place = wait.place?;
-        let own = self.queue.remove(&place);
-        if self.notified.remove(&place) {
+        if self.line.fetch(place).is_some() {
             self.notify_one(woken);
         }
-        own
+        self.line.leave(place)
     }
 
     #[cfg(test)]
     pub(super) fn waiters(&self) -> usize {
-        self.queue.len() + self.notified.len()
+        self.line.len()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The values of a channel and who waits for room: pure, and used under a lock or a borrow.
 
+use super::line::Place;
 use super::mpsc::TrySendError;
-use super::permits::{PERMITS_MAX, Permits, Place, Refused};
+use super::permits::{PERMITS_MAX, Permits, Refused};
 use super::waiting::{Offer, Woken};
 use std::collections::VecDeque;
 use std::mem;

@@ -1,6 +1,7 @@
 //! Permits to be acquired and given back.
 
-use super::permits::{PERMITS_MAX, Permits, Place, Refused};
+use super::line::Place;
+use super::permits::{PERMITS_MAX, Permits, Refused};
 use super::waiting::{Woken, poll_with_waker};
 use crate::budget::poll_proceed;
 use crate::contain::contain;

@@ -9,7 +9,8 @@ pub use receiver::{Receiver, Receiving};
 
 use crate::budget;
 use crate::contain::contain;
-use crate::sync::permits::{PERMITS_MAX, Place};
+use crate::sync::line::Place;
+use crate::sync::permits::PERMITS_MAX;
 use crate::sync::queue::Queue;
 use crate::sync::waiting::{Woken, poll_with_waker};
 use crate::task::WakerSlot;

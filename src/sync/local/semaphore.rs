@@ -2,7 +2,8 @@
 
 use crate::budget::poll_proceed;
 use crate::contain::contain;
-use crate::sync::permits::{PERMITS_MAX, Permits, Place, Refused};
+use crate::sync::line::Place;
+use crate::sync::permits::{PERMITS_MAX, Permits, Refused};
 use crate::sync::waiting::{Woken, poll_with_waker};
 use crate::sync::{AcquireError, TryAcquireError};
 use std::cell::RefCell;
