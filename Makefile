@@ -71,7 +71,7 @@ fuzz:
 
 # With PEERS the figures and the picture in docs/ are written anew; ROUNDS and CASES are for a closer
 # look, and with CASES nothing is written.
-BENCH = $(CARGO) run --release --quiet --features bench --bin bench --
+BENCH = $(CARGO) run --profile fast --quiet --features bench --bin bench --
 COMPARE = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CASES),--cases $(CASES)) \
   $(if $(PEERS),--peers $(PEERS) $(if $(CASES),,--figures docs/bench.tsv --chart docs/bench.svg))
 
@@ -80,7 +80,7 @@ bench:
 
 # The client of every style on the same work. Its figures depend on the machine and on its peace.
 models:
-	@$(CARGO) build --release --quiet --bins
+	@$(CARGO) build --profile fast --quiet --bins
 	@$(BENCH) models --figures docs/models.tsv --chart docs/models.svg
 
 # UPDATE=1 writes the counts instead.
