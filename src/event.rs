@@ -150,6 +150,15 @@ impl Event {
         Readiness::from_epoll(self.bits)
     }
 
+    /// Reads the event that all of `bytes` are, in either layout; None of fewer than 12.
+    #[inline(always)]
+    pub(crate) fn read(bytes: &[u8]) -> Option<Event> {
+        // In both layouts the bits come first and the token last.
+        let bits = u32::from_ne_bytes(*bytes.first_chunk()?);
+        let token = u64::from_ne_bytes(*bytes.last_chunk()?);
+        Some(Event { token, bits })
+    }
+
     /// Writes the event at the start of `buffer` and returns how many bytes that took; the inverse
     /// of [`parse`], for tests, fuzzers and simulated kernels. Padding is zeroed.
     ///
@@ -212,12 +221,7 @@ impl Iterator for Events<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Event> {
-        // In both layouts the bits come first and the token last. A chunk has 12 or 16 bytes, so
-        // neither part is ever missing.
-        let chunk = self.chunks.next()?;
-        let bits = u32::from_ne_bytes(*chunk.first_chunk()?);
-        let token = u64::from_ne_bytes(*chunk.last_chunk()?);
-        Some(Event { token, bits })
+        self.chunks.next().and_then(Event::read)
     }
 
     #[inline]

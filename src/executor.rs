@@ -1,6 +1,6 @@
 //! The executor: runs the tasks of one home in batches, and goes to wait when none is queued.
 //!
-//! The executor knows no reactor. Whoever waits for it calls [`Executor::prepare_to_park`] first,
+//! The executor knows no reactor. Whoever waits for it calls [`Here::prepare_to_park`] first,
 //! and is woken through the `unpark` function given to [`Executor::new`].
 
 use crate::task::{AtHome, Home, JoinHandle, Shared};
@@ -38,7 +38,7 @@ pub(crate) fn outside<R>(work: impl FnOnce() -> R) -> R {
 }
 
 impl Executor {
-    /// `unpark` ends the wait that a successful [`Executor::prepare_to_park`] announced, from any
+    /// `unpark` ends the wait that a successful [`Here::prepare_to_park`] announced, from any
     /// thread.
     pub(crate) fn new(unpark: impl Fn() + Send + Sync + 'static) -> Executor {
         Executor { home: Home::new(unpark) }
@@ -70,13 +70,6 @@ impl Executor {
         home.has_queued() || home.inbox().is_notified()
     }
 
-    /// Polls what is queued, and what is queued meanwhile, up to `polls_max` times in all; returns
-    /// how many of these are left. Part of its caller's loop.
-    #[inline(always)]
-    pub(crate) fn run(&self, polls_max: usize) -> usize {
-        self.home.here().run(polls_max, false)
-    }
-
     /// Polls what is queued now, each task once, up to [`BATCH_MAX`].
     pub(crate) fn run_batch(&self) {
         self.receive();
@@ -92,24 +85,10 @@ impl Executor {
         }
     }
 
-    /// Wakes a task by reference, if `waker` is that of one of this executor's: then no other code
-    /// is run. Else this does nothing, and returns false. In its turn.
-    #[inline(always)]
-    pub(crate) fn wake_own(&self, waker: &Waker) -> bool {
-        self.home.here().wake_own(waker)
-    }
-
-    /// Announces a wait: from now on a wake from elsewhere unparks. False if there is something to
-    /// do already; then there is nothing to undo.
+    /// This executor, for a loop that looks it up once.
     #[inline]
-    pub(crate) fn prepare_to_park(&self) -> bool {
-        !self.home.here().has_queued() && self.home.shared().inbox().park()
-    }
-
-    /// Ends what [`Executor::prepare_to_park`] began.
-    #[inline]
-    pub(crate) fn unpark(&self) {
-        self.home.shared().inbox().unpark();
+    pub(crate) fn here(&self) -> Here<'_> {
+        Here(self.home.here())
     }
 
     /// What wakes the runtime without naming a task.
@@ -127,5 +106,51 @@ impl Executor {
     /// between. In nobody's turn.
     pub(crate) fn close(&self) -> bool {
         self.home.close()
+    }
+}
+
+/// An executor, for whoever has it: that is on its thread. All of it is part of its user's loop.
+#[derive(Clone, Copy)]
+pub(crate) struct Here<'a>(AtHome<'a>);
+
+impl Here<'_> {
+    /// Polls what is queued, and what is queued meanwhile, up to `polls_max` times in all; returns
+    /// how many of these are left.
+    #[inline(always)]
+    pub(crate) fn run(self, polls_max: usize) -> usize {
+        self.0.run(polls_max, false)
+    }
+
+    /// Whether a task is in the run queue.
+    #[inline(always)]
+    pub(crate) fn has_queued(self) -> bool {
+        self.0.has_queued()
+    }
+
+    /// Wakes a task by reference, if `waker` is that of one of this executor's: then no other code
+    /// is run. Else this does nothing, and returns false. In its turn.
+    #[inline(always)]
+    pub(crate) fn wake_own(self, waker: &Waker) -> bool {
+        self.0.wake_own(waker)
+    }
+
+    /// Announces a wait, when no task is queued: from now on a wake from elsewhere unparks. False
+    /// if there is something to do already; then there is nothing to undo.
+    #[inline(always)]
+    pub(crate) fn prepare_to_park(self) -> bool {
+        debug_assert!(!self.has_queued());
+        self.0.inbox().park()
+    }
+
+    /// Ends what [`Here::prepare_to_park`] began.
+    #[inline(always)]
+    pub(crate) fn unpark(self) {
+        self.0.inbox().unpark();
+    }
+
+    /// Notes that the kernel is looked at: while that goes on, the executor does not hang.
+    #[inline(always)]
+    pub(crate) fn note_look(self) {
+        self.0.note_look();
     }
 }

@@ -22,7 +22,7 @@ pub use builder::Builder;
 pub use handle::Handle;
 
 use crate::budget;
-use crate::executor::{self, BATCH_MAX, Executor};
+use crate::executor::{self, BATCH_MAX, Executor, Here};
 use crate::instant::Instant;
 #[cfg(any(test, feature = "sim"))]
 use crate::reactor;
@@ -197,18 +197,20 @@ impl Runtime {
 
     /// Runs tasks, and waits when there is none to run, until the future of `block_on` is woken.
     fn work(&self, woken: &MainWaker, buffer: &mut EventBuffer) {
+        let here = self.executor.here();
         let mut polls_left = self.polls_left.get();
         loop {
-            polls_left = self.executor.run(polls_left);
+            polls_left = here.run(polls_left);
             if woken.is_woken() {
-                return self.polls_left.set(self.go_on(polls_left, buffer));
+                return self.polls_left.set(self.go_on(here, polls_left, buffer));
             }
-            if self.executor.prepare_to_park() {
-                self.look(buffer, Wait::UntilEvent);
-                self.executor.unpark();
+            // With polls left the queue is empty.
+            if (polls_left > 0 || !here.has_queued()) && here.prepare_to_park() {
+                self.look(here, buffer, Wait::UntilEvent);
+                here.unpark();
                 polls_left = BATCH_MAX;
             } else {
-                polls_left = self.go_on(polls_left, buffer);
+                polls_left = self.go_on(here, polls_left, buffer);
             }
         }
     }
@@ -216,7 +218,7 @@ impl Runtime {
     /// Does what is due when there is no time to wait: takes in what came from elsewhere, and if no
     /// more polls are left looks at the kernel, unless it just did. How many are left from now on.
     #[inline(never)]
-    fn go_on(&self, polls_left: usize, buffer: &mut EventBuffer) -> usize {
+    fn go_on(&self, here: Here<'_>, polls_left: usize, buffer: &mut EventBuffer) -> usize {
         self.executor.receive();
         // The future itself counts as a poll, or it could keep the sockets waiting alone.
         if polls_left > 1 {
@@ -226,7 +228,7 @@ impl Runtime {
         let is_due = looks.is_due(self.reactor.kernel().now());
         self.looks.set(looks);
         if is_due {
-            self.look(buffer, Wait::No);
+            self.look(here, buffer, Wait::No);
         }
         BATCH_MAX
     }
@@ -248,7 +250,8 @@ impl Runtime {
     pub fn turn(&self) -> io::Result<Turn> {
         let _running = self.run_guard();
         self.enter(|| {
-            let looked = self.reactor.look(Wait::No, |waker| self.executor.wake_own(waker));
+            let here = self.executor.here();
+            let looked = self.reactor.look(Wait::No, |waker| here.wake_own(waker));
             self.executor.run_batch();
             self.polls_left.set(BATCH_MAX);
             looked
@@ -257,7 +260,7 @@ impl Runtime {
             return Ok(Turn::Ready);
         }
         // Whoever waits on the epoll descriptor is woken from now on.
-        if !self.executor.prepare_to_park() {
+        if !self.executor.here().prepare_to_park() {
             return Ok(Turn::Ready);
         }
         if self.executor.task_count() == 0 {
@@ -304,11 +307,9 @@ impl Runtime {
     }
 
     #[inline(always)]
-    fn look(&self, buffer: &mut EventBuffer, wait: Wait) {
-        self.executor.shared().note_look();
-        if let Err(error) =
-            self.reactor.look_with(buffer, wait, |waker| self.executor.wake_own(waker))
-        {
+    fn look(&self, here: Here<'_>, buffer: &mut EventBuffer, wait: Wait) {
+        here.note_look();
+        if let Err(error) = self.reactor.look_with(buffer, wait, |waker| here.wake_own(waker)) {
             cannot_wait(&error);
         }
     }
@@ -316,7 +317,7 @@ impl Runtime {
     fn run_guard(&self) -> Restore<'_> {
         assert!(!self.running.get(), "a runtime's turn does not go inside another of its own");
         // A turn that ended idle left it parked.
-        self.executor.unpark();
+        self.executor.here().unpark();
         Restore::set(&self.running)
     }
 

@@ -3,8 +3,8 @@
 use super::address::{Target, resolve};
 use super::{TcpSocket, TcpStream};
 use crate::io::during;
-use crate::reactor::{After, Direction, Watched};
-use crate::sys::Connect;
+use crate::reactor::{After, Attempt, Direction, Watched};
+use crate::sys::{Connect, Descriptor, Family, RawAddress, unless_blocked};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use std::task::{Context, Poll};
 ///
 /// ```text
 ///                 socket(2)         connect(2): EINPROGRESS         connect(2): done
-///   New address -----------> Open --------------------------> UnderWay ----------> Done
+///   New address -----------> Open --------------------------> UnderWay ----------> done
 ///                              `----- connect(2): done ---------------------------^
 /// ```
 pub(super) struct Connecting {
-    /// None before there is a socket, and once it is done.
+    /// None before there is a socket, and once it is done or has failed.
     watched: Option<Watched>,
     address: SocketAddr,
     stage: Stage,
@@ -30,7 +30,6 @@ enum Stage {
     New,
     Open,
     UnderWay,
-    Done,
 }
 
 impl Connecting {
@@ -46,25 +45,57 @@ impl Connecting {
         Connecting { watched: None, address, stage: Stage::New }
     }
 
-    /// Asks again each time that the socket becomes writable: unlike `SO_ERROR`, a second
-    /// `connect(2)` tells a connection that stands from one still under way, as well as from one
-    /// that failed. It is asked once at once, too: on the same machine it mostly stands by then.
+    /// Makes a socket, unless there is one, and begins to connect it.
     #[inline]
-    fn poll_connected(
-        stage: &mut Stage,
-        watched: &Watched,
-        address: SocketAddr,
-        cx: &Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if *stage == Stage::Open {
-            match watched.descriptor().connect(address) {
-                Ok(Connect::InProgress) => *stage = Stage::UnderWay,
+    fn begin(&mut self, address: &RawAddress) -> io::Result<Connect> {
+        if self.stage == Stage::New {
+            self.watched = Some(TcpSocket::new(Family::of(&self.address))?.into_watched());
+            self.stage = Stage::Open;
+        }
+        self.watched().descriptor().connect_to(address)
+    }
+
+    #[inline]
+    fn watched(&self) -> &Watched {
+        self.watched.as_ref().expect("a connect is not polled after it is done")
+    }
+
+    #[inline]
+    fn poll_connected(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let address = RawAddress::from(&self.address);
+        if self.stage != Stage::UnderWay {
+            match self.begin(&address) {
+                Ok(Connect::InProgress) => self.stage = Stage::UnderWay,
                 result => return Poll::Ready(result.map(drop)),
             }
         }
-        watched.poll_call(cx, Direction::Write, |descriptor| match descriptor.connect(address)? {
-            Connect::Done => Ok(((), After::MayBeMore)),
-            Connect::InProgress => Err(io::ErrorKind::WouldBlock.into()),
+        self.watched().poll_attempt(cx, Direction::Write, Asking(&address))
+    }
+
+    #[cold]
+    fn failed(&mut self, error: io::Error) -> io::Error {
+        self.watched = None;
+        match self.stage {
+            // It says of itself what failed.
+            Stage::New => error,
+            _ => during("connect", self.address, error),
+        }
+    }
+}
+
+/// Asks again each time that the socket becomes writable: unlike `SO_ERROR`, a second `connect(2)`
+/// tells a connection that stands from one still under way, as well as from one that failed. It is
+/// asked once at once, too: on the same machine it mostly stands by then.
+struct Asking<'a>(&'a RawAddress);
+
+impl Attempt for Asking<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn make(&mut self, socket: &Descriptor) -> io::Result<Option<((), After)>> {
+        Ok(match unless_blocked(socket.connect_to(self.0))? {
+            Some(Connect::Done) => Some(((), After::MayBeMore)),
+            Some(Connect::InProgress) | None => None,
         })
     }
 }
@@ -75,32 +106,18 @@ impl Future for Connecting {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.stage == Stage::New {
-            this.watched = Some(TcpSocket::for_address(&this.address)?.into_watched());
-            this.stage = Stage::Open;
+        match this.poll_connected(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(this.failed(error))),
+            Poll::Ready(Ok(())) => {}
         }
         let watched = this.watched.take().expect("a connect is not polled after it is done");
-        match Connecting::poll_connected(&mut this.stage, &watched, this.address, cx) {
-            Poll::Pending => {
-                this.watched = Some(watched);
-                Poll::Pending
-            }
-            Poll::Ready(Err(error)) => {
-                this.stage = Stage::Done;
-                Poll::Ready(Err(during("connect", this.address, error)))
-            }
-            Poll::Ready(Ok(())) => {
-                // What the peer says takes a while to come, whoever speaks first: so the first
-                // read waits at once, rather than to be told that there is nothing.
-                watched.clear_readiness(Direction::Read);
-                if this.stage == Stage::UnderWay {
-                    // Whoever waits to write may be another task than this.
-                    watched.forget_waiter(Direction::Write);
-                }
-                this.stage = Stage::Done;
-                Poll::Ready(Ok(TcpStream::new(watched)))
-            }
-        }
+        // What the peer says takes a while to come, whoever speaks first: so the first read waits
+        // at once, rather than to be told that there is nothing.
+        watched.clear_readiness(Direction::Read);
+        // Whoever waits to write may be another task than this.
+        watched.forget_waiter(Direction::Write);
+        Poll::Ready(Ok(TcpStream::new(watched)))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::address::{Addresses, resolve};
 use super::{TcpSocket, TcpStream};
-use crate::reactor::{After, Direction, Watched};
-use crate::sys::{Descriptor, is_connection_error, would_block};
+use crate::reactor::{After, Attempt, Direction, Watched};
+use crate::sys::{Descriptor, RawAddress, is_connection_error, unless_blocked, would_block};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -102,31 +102,23 @@ impl TcpListener {
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
             // Beside the result, which is handed through several functions.
-            let mut accepted = None;
-            let polled = self.watched.poll_level_call(cx, Direction::Read, number, |listener| {
-                let result = listener.accept();
-                let may_rest = self.watched.reports_by_level();
-                match &result {
-                    Ok(_) if may_rest => self.asking.set(self.asking.get().after_connection()),
-                    Err(error) if would_block(error) => {
-                        self.asking.set(self.asking.get().after_none());
+            let mut peer = RawAddress::empty();
+            let accepting = Accepting { listener: self, peer: &mut peer };
+            let polled = self.watched.poll_level_attempt(cx, Direction::Read, number, accepting);
+            let error = match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(descriptor)) => {
+                    let stream = TcpStream::new(Watched::new(descriptor));
+                    if let Some(number) = number.take() {
+                        self.watched.release(Direction::Read, number);
                     }
-                    _ => {}
+                    return Poll::Ready(peer.decode().map(|peer| (stream, peer)));
                 }
-                accepted = Some(result?);
-                let asks = !may_rest || self.asking.get().asks();
-                Ok(((), if asks { After::MayBeMore } else { After::Short }))
-            });
-            return match (polled, accepted) {
-                (_, Some((descriptor, peer))) => {
-                    Poll::Ready(Ok((TcpStream::new(Watched::new(descriptor)), peer)))
-                }
-                (Poll::Ready(Err(error)), None) if is_connection_error(&error) => continue,
-                (Poll::Ready(Err(error)), None) => {
-                    Poll::Ready(Err(crate::io::during("accept", "tcp", error)))
-                }
-                (_, None) => Poll::Pending,
+                Poll::Ready(Err(error)) => error,
             };
+            if !is_connection_error(&error) {
+                return Poll::Ready(Err(crate::io::during("accept", "tcp", error)));
+            }
         }
     }
 
@@ -167,6 +159,31 @@ impl TcpListener {
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watched.as_fd()
+    }
+}
+
+/// `accept4(2)`, which writes to `peer` from whom the connection is.
+struct Accepting<'a> {
+    listener: &'a TcpListener,
+    peer: &'a mut RawAddress,
+}
+
+impl Attempt for Accepting<'_> {
+    type Output = Descriptor;
+
+    #[inline(always)]
+    fn make(&mut self, descriptor: &Descriptor) -> io::Result<Option<(Descriptor, After)>> {
+        let asking = &self.listener.asking;
+        let Some(accepted) = unless_blocked(descriptor.accept_from(self.peer))? else {
+            asking.set(asking.get().after_none());
+            return Ok(None);
+        };
+        if !self.listener.watched.reports_by_level() {
+            return Ok(Some((accepted, After::MayBeMore)));
+        }
+        let now = asking.get().after_connection();
+        asking.set(now);
+        Ok(Some((accepted, if now.asks() { After::MayBeMore } else { After::Short })))
     }
 }
 

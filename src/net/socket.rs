@@ -51,19 +51,13 @@ impl TcpSocket {
         TcpSocket::new(Family::V6)
     }
 
-    fn new(family: Family) -> io::Result<TcpSocket> {
+    pub(super) fn new(family: Family) -> io::Result<TcpSocket> {
         let descriptor =
             current_kernel().socket(family).map_err(|error| during("socket", "tcp", error))?;
         if family == Family::V6 {
             descriptor.set_option(SocketOption::V6Only, 1)?;
         }
         Ok(TcpSocket { watched: Watched::new(descriptor) })
-    }
-
-    /// A socket for the family of `address`.
-    #[inline]
-    pub(super) fn for_address(address: &SocketAddr) -> io::Result<TcpSocket> {
-        TcpSocket::new(Family::of(address))
     }
 
     #[inline]
@@ -153,7 +147,7 @@ impl TcpSocket {
 
     /// A listener at the default backlog.
     pub(super) fn listening(address: SocketAddr) -> io::Result<TcpListener> {
-        let socket = TcpSocket::for_address(&address)?;
+        let socket = TcpSocket::new(Family::of(&address))?;
         socket.set_reuse_address(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG).map_err(|error| during("listen", address, error))

@@ -5,7 +5,7 @@ use super::connect::ConnectingTo;
 use super::half::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::event::Readiness;
 use crate::io::{AsyncRead, AsyncWrite};
-use crate::reactor::{After, Direction, Watched};
+use crate::reactor::{After, Attempt, Direction, Watched};
 use crate::sys::{Descriptor, PARTS_MAX, SocketOption};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -84,11 +84,7 @@ impl TcpStream {
     /// Those of `recv(2)`.
     pub fn try_read_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<usize>> {
         let room = bytes.capacity() - bytes.len();
-        match self.watched.descriptor().recv_into(bytes, room) {
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.watched.descriptor().try_recv_into(bytes, room)
     }
 
     /// The poll of [`readable`](TcpStream::readable).
@@ -137,9 +133,7 @@ impl TcpStream {
             // There is nothing to wait for.
             return Poll::Ready(Ok(0));
         }
-        self.watched.poll_call(cx, Direction::Read, |socket| {
-            socket.recv(buffer).map(|count| (count, after(count, buffer.len())))
-        })
+        self.watched.poll_attempt(cx, Direction::Read, Recv(buffer))
     }
 
     #[inline(always)]
@@ -152,9 +146,7 @@ impl TcpStream {
         if room == 0 {
             return Poll::Ready(Ok(0));
         }
-        self.watched.poll_call(cx, Direction::Read, |socket| {
-            socket.recv_into(bytes, room).map(|count| (count, after(count, room)))
-        })
+        self.watched.poll_attempt(cx, Direction::Read, RecvInto(bytes, room))
     }
 
     #[inline(always)]
@@ -166,11 +158,7 @@ impl TcpStream {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.watched.poll_call(cx, Direction::Write, |socket| {
-            // Never nothing of something, so that this need not be told apart.
-            let after = |count| if count < bytes.len() { After::Short } else { After::MayBeMore };
-            socket.send(bytes).map(|count| (count, after(count)))
-        })
+        self.watched.poll_attempt(cx, Direction::Write, Send(bytes))
     }
 
     pub(super) fn forget_waiter(&self, direction: Direction) {
@@ -388,6 +376,46 @@ impl TcpStream {
 #[inline]
 fn after(count: usize, asked: usize) -> After {
     if count > 0 && count < asked { After::Short } else { After::MayBeMore }
+}
+
+/// `recv(2)`.
+struct Recv<'a>(&'a mut [u8]);
+
+impl Attempt for Recv<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn make(&mut self, socket: &Descriptor) -> io::Result<Option<(usize, After)>> {
+        let count = socket.try_recv(self.0)?;
+        Ok(count.map(|count| (count, after(count, self.0.len()))))
+    }
+}
+
+/// `recv(2)` into so much spare capacity.
+struct RecvInto<'a>(&'a mut Vec<u8>, usize);
+
+impl Attempt for RecvInto<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn make(&mut self, socket: &Descriptor) -> io::Result<Option<(usize, After)>> {
+        let count = socket.try_recv_into(self.0, self.1)?;
+        Ok(count.map(|count| (count, after(count, self.1))))
+    }
+}
+
+/// `send(2)`.
+struct Send<'a>(&'a [u8]);
+
+impl Attempt for Send<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn make(&mut self, socket: &Descriptor) -> io::Result<Option<(usize, After)>> {
+        // Never nothing of something, so that this need not be told apart.
+        let after = |count| if count < self.0.len() { After::Short } else { After::MayBeMore };
+        Ok(socket.try_send(self.0)?.map(|count| (count, after(count))))
+    }
 }
 
 impl AsyncRead for TcpStream {

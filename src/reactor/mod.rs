@@ -24,13 +24,13 @@ pub(crate) use current::leave;
 pub(crate) use current::{current_kernel, now};
 pub(crate) use queue::{Slack, TimerQueue};
 pub(crate) use source::Direction;
-pub(crate) use watched::{After, Watched};
+pub(crate) use watched::{After, Attempt, Watched};
 
 use crate::contain::contain;
-use crate::event::{Event, Events, Readiness};
+use crate::event::{Event, Readiness};
 use crate::slab::{Key, Slab};
 use crate::sys::{Descriptor, Epoll, EventBuffer, KernelHandle, Notifier};
-use source::Source;
+use source::{Source, Taken};
 use sources::Sources;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -205,22 +205,17 @@ impl Reactor {
     /// Tells the sources what happened to them, and wakes those who wait for it.
     #[inline(always)]
     fn deliver(&self, buffer: &EventBuffer, wake_own: impl WakeOwn) {
-        let mut events = buffer.events();
-        while let Some(event) = self.deliver_to_own(&mut events, wake_own) {
-            self.deliver_to_any(event);
+        // Nothing is changed, but to borrow it alone is cheaper than with others; and it is let go
+        // where anybody is concerned but whom `wake_own` wakes.
+        let mut sources = self.sources.borrow_mut();
+        for event in buffer.in_slots() {
+            let source = sources.get(Key::from_bits(event.token()));
+            if !source.is_some_and(|source| source.deliver_to_own(event, wake_own)) {
+                drop(sources);
+                self.deliver_to_any(event);
+                sources = self.sources.borrow_mut();
+            }
         }
-    }
-
-    /// Does so as long as nobody is concerned but whom `wake_own` wakes; the first event of another
-    /// kind is left to the caller.
-    #[inline(always)]
-    fn deliver_to_own(&self, events: &mut Events<'_>, wake_own: impl WakeOwn) -> Option<Event> {
-        // Nothing is changed, but to borrow it alone is cheaper than with others.
-        let sources = self.sources.borrow_mut();
-        events.find(|event| match sources.get(Key::from_bits(event.token())) {
-            Some(source) => !source.deliver_to_own(*event, wake_own),
-            None => true,
-        })
     }
 
     /// Does so for one event, whomever it concerns: with nothing borrowed.
@@ -258,7 +253,7 @@ impl Reactor {
         match self.epoll.add(descriptor, bits, source.key().bits()) {
             Ok(()) => Ok(source),
             Err(error) => {
-                self.forget(&source);
+                self.forget(source);
                 Err(error)
             }
         }
@@ -304,10 +299,9 @@ impl Reactor {
 
     /// Forgets a source; events that are on their way to it will be dropped. `explicitly` if
     /// closing the descriptor would not end the kernel's watch, since it may have duplicates.
-    #[inline(always)]
     fn deregister<'a>(
         &self,
-        source: &Rc<Source>,
+        source: Rc<Source>,
         descriptor: impl FnOnce() -> &'a Descriptor,
         explicitly: bool,
     ) {
@@ -320,33 +314,28 @@ impl Reactor {
     }
 
     /// Takes a source out of its place; the next socket may have it then.
-    #[inline(always)]
-    fn forget(&self, source: &Rc<Source>) {
-        // Before it can be another's: dropping wakers is foreign code, which may register sockets.
+    fn forget(&self, source: Rc<Source>) {
         let taken = source.take_only();
         let removed = self.sources.borrow_mut().remove(source, !taken.others_may_wait);
-        if let Some(reader) = taken.reader {
-            drop_waker(reader);
-        }
-        if let Some(writer) = taken.writer {
-            drop_waker(writer);
-        }
-        if let Some(removed) = removed {
-            drop_waiters(&removed);
-        }
+        drop_taken(taken, removed);
+    }
+
+    /// The same for one that is the current reactor's.
+    #[inline(always)]
+    fn forget_own(source: Rc<Source>) {
+        let taken = source.take_only();
+        let serves_again = !taken.others_may_wait;
+        let remove =
+            move |reactor: &Rc<Reactor>| reactor.sources.borrow_mut().remove(source, serves_again);
+        let removed = Reactor::with_current(remove).flatten();
+        drop_taken(taken, removed);
     }
 
     /// Drops all timers' wakers and those of all sources, and forgets the sources.
     pub(crate) fn close(&self) {
         let mut woken = self.timers.drain();
-        // One by one, so that the keys of sockets that outlive this go on to name nothing.
-        let places = self.sources.borrow().places();
-        for index in 0..places {
-            let source = self.sources.borrow_mut().take(index);
-            if let Some(source) = source {
-                source.take_wakers(&mut woken);
-            }
-        }
+        let sources = self.sources.borrow_mut().take_all();
+        sources.iter().for_each(|source| source.take_wakers(&mut woken));
         for waker in woken {
             contain(|| drop(waker));
         }
@@ -355,6 +344,22 @@ impl Reactor {
 
 fn new_buffer() -> Box<EventBuffer> {
     Box::new(EventBuffer::with_capacity(EVENTS_MAX))
+}
+
+/// Drops the wakers that were taken out of a source, and those of a source that was removed. Once
+/// nothing is borrowed, and it is out of its place: they are foreign code, which may register
+/// sockets.
+#[inline(always)]
+fn drop_taken(taken: Taken, removed: Option<Rc<Source>>) {
+    if let Some(reader) = taken.reader {
+        drop_waker(reader);
+    }
+    if let Some(writer) = taken.writer {
+        drop_waker(writer);
+    }
+    if let Some(removed) = removed {
+        drop_waiters(&removed);
+    }
 }
 
 /// Drops the wakers of those who wait for a source that is gone; there are any if futures were

@@ -6,6 +6,7 @@ use crate::contain::contain;
 use crate::event::{EPOLLIN, EPOLLRDHUP, Event, Interest, Readiness};
 use crate::slab::Key;
 use std::cell::Cell;
+use std::ptr;
 use std::rc::Weak;
 use std::task::Waker;
 
@@ -55,9 +56,9 @@ const BOTH: Readiness = Readiness::READABLE.union(Readiness::WRITABLE);
 pub(super) struct Source {
     /// Its name, as long as one socket has it.
     key: Cell<Key>,
-    /// Whose it is, and that one's address.
+    /// Whose it is, and that one's address; no reactor's, once it is out of its place.
     reactor: Weak<Reactor>,
-    home: *const Reactor,
+    home: Cell<*const Reactor>,
     /// What the kernel was asked to watch for; it only ever grows.
     interest: Cell<Interest>,
     /// What is known to be ready. READABLE and WRITABLE go when a call proves them wrong; that the
@@ -76,7 +77,7 @@ impl Source {
     pub(super) fn new(key: Key, reactor: Weak<Reactor>) -> Source {
         Source {
             key: Cell::new(key),
-            home: reactor.as_ptr(),
+            home: Cell::new(reactor.as_ptr()),
             reactor,
             interest: Cell::new(Interest::READABLE),
             readiness: Cell::new(Readiness::EMPTY),
@@ -105,11 +106,21 @@ impl Source {
         self.key.set(key);
     }
 
-    /// Whether it is the current reactor's. No other can have the address of one that is
-    /// remembered here.
+    /// From now on it is in no place of its reactor's.
+    pub(super) fn displace(&self) {
+        self.home.set(ptr::dangling());
+    }
+
+    #[inline]
+    pub(super) fn is_displaced(&self) -> bool {
+        self.home.get() == ptr::dangling()
+    }
+
+    /// Whether it is the current reactor's, and in its place. No other can have the address of one
+    /// that is remembered here.
     #[inline]
     pub(super) fn is_current(&self) -> bool {
-        current::is_at(self.home)
+        current::is_at(self.home.get())
     }
 
     pub(super) fn reactor(&self) -> &Weak<Reactor> {
@@ -184,6 +195,42 @@ impl Source {
         self.waiters(direction).clear_only();
     }
 
+    /// Has `waker` woken when the direction is ready, for one of several who share it; `number`
+    /// names it, once it waited.
+    #[inline]
+    pub(super) fn wait_shared(
+        &self,
+        direction: Direction,
+        number: &mut Option<u64>,
+        waker: &Waker,
+    ) {
+        self.waiters(direction).set_shared(self.waits(direction), number, waker);
+    }
+
+    /// The same, if it needs nothing but to note it: who waited last had this waker, and nobody
+    /// waits. Then the direction is watched, too. Else this returns false.
+    #[inline(always)]
+    pub(super) fn wait_shared_again(
+        &self,
+        direction: Direction,
+        number: &mut Option<u64>,
+        waker: &Waker,
+    ) -> bool {
+        let waits = self.waits(direction);
+        self.is_current() && self.waiters(direction).set_shared_again(waits, number, waker)
+    }
+
+    /// Takes the waker of one of several out, who gives up.
+    pub(super) fn leave(&self, direction: Direction, number: u64) {
+        self.waiters(direction).remove_shared(self.waits(direction), number);
+    }
+
+    /// The same for one who has what it waited for; if it was woken for that, its waker stays.
+    #[inline]
+    pub(super) fn release(&self, direction: Direction, number: u64) {
+        self.waiters(direction).release_shared(self.waits(direction), number);
+    }
+
     #[inline]
     fn wake(&self, direction: Direction) {
         self.waiters(direction).wake(self.waits(direction));
@@ -223,13 +270,20 @@ impl Source {
     }
 
     /// Takes out the wakers of those who have a direction to themselves, if there are any.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_only(&self) -> Taken {
-        self.reader_waits.set(false);
-        self.writer_waits.set(false);
-        let (reader, other_readers_may) = self.readers.take_only();
-        let (writer, other_writers_may) = self.writers.take_only();
-        Taken { reader, writer, others_may_wait: other_readers_may || other_writers_may }
+        let (mut reader, mut writer, mut others_may_wait) = (None, None, false);
+        // Nobody ever waits for what is not watched.
+        if self.interest().contains(Interest::READABLE) {
+            self.reader_waits.set(false);
+            (reader, others_may_wait) = self.readers.take_only();
+        }
+        if self.interest().contains(Interest::WRITABLE) {
+            self.writer_waits.set(false);
+            let (only, others_may) = self.writers.take_only();
+            (writer, others_may_wait) = (only, others_may || others_may_wait);
+        }
+        Taken { reader, writer, others_may_wait }
     }
 
     /// Drops those wakers.

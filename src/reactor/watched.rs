@@ -22,7 +22,7 @@ use super::current::{self, current_kernel};
 use super::source::{Direction, Source};
 use crate::budget;
 use crate::event::Readiness;
-use crate::sys::{Descriptor, would_block};
+use crate::sys::{Descriptor, unless_blocked};
 use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,6 +39,27 @@ pub(crate) enum After {
     /// For a receive this holds only while neither the end of the stream nor an urgent mark is
     /// known to be near: both cut a receive short with more behind them and no further edge.
     Short,
+}
+
+/// A call on a descriptor that is worth trying, and does not wait.
+pub(crate) trait Attempt {
+    /// What it comes to.
+    type Output;
+
+    /// Makes it; None if it would block.
+    fn make(&mut self, descriptor: &Descriptor) -> io::Result<Option<(Self::Output, After)>>;
+}
+
+/// A call that fails with EAGAIN if it would block.
+struct Fallible<C>(C);
+
+impl<T, C: FnMut(&Descriptor) -> io::Result<(T, After)>> Attempt for Fallible<C> {
+    type Output = T;
+
+    #[inline(always)]
+    fn make(&mut self, descriptor: &Descriptor) -> io::Result<Option<(T, After)>> {
+        unless_blocked((self.0)(descriptor))
+    }
 }
 
 /// A descriptor that can be waited for.
@@ -74,7 +95,7 @@ impl Watched {
     ///
     /// This ends for good when something is reported that nobody waits for, since it would be
     /// reported again and again, and the loop never sleep. So it is for those who wait as one of
-    /// several, by [`Watched::poll_level_call`].
+    /// several, by [`Watched::poll_level_attempt`].
     pub(crate) fn report_by_level(&self) {
         self.by_level.set(true);
     }
@@ -140,7 +161,18 @@ impl Watched {
         direction: Direction,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        self.poll_call_or(cx, direction, call, || self.wait_alone(cx, direction))
+        self.poll_attempt(cx, direction, Fallible(call))
+    }
+
+    /// The same for a call of another kind. Part of its caller.
+    #[inline(always)]
+    pub(crate) fn poll_attempt<A: Attempt>(
+        &self,
+        cx: &Context<'_>,
+        direction: Direction,
+        attempt: A,
+    ) -> Poll<io::Result<A::Output>> {
+        self.poll_or(cx, direction, attempt, |source| self.wait_alone(source, cx, direction))
     }
 
     /// The same for one of several who wait for the same direction. `number` is the waiter's name,
@@ -153,60 +185,63 @@ impl Watched {
         number: &mut Option<u64>,
         call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
     ) -> Poll<io::Result<T>> {
-        self.poll_call_or(cx, direction, call, || self.wait_shared(cx, direction, number))
+        self.poll_or(cx, direction, Fallible(call), |_| self.wait_shared(cx, direction, number))
     }
 
-    /// As [`Watched::poll_shared_call`], for what may be reported by level.
-    #[inline]
-    pub(crate) fn poll_level_call<T>(
+    /// As [`Watched::poll_shared_call`], for what may be reported by level. Part of its caller.
+    #[inline(always)]
+    pub(crate) fn poll_level_attempt<A: Attempt>(
         self: &Rc<Self>,
         cx: &Context<'_>,
         direction: Direction,
         number: &mut Option<u64>,
-        call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
-    ) -> Poll<io::Result<T>> {
-        let is_new = self.source.get().is_none();
-        let polled = self.poll_shared_call(cx, direction, number, call);
-        if is_new {
-            if let Some(source) = self.source.get() {
-                source.waiters(direction).tell_if_unheeded(Rc::downgrade(self));
-            }
-        }
-        polled
+        attempt: A,
+    ) -> Poll<io::Result<A::Output>> {
+        self.poll_or(cx, direction, attempt, |source| match source {
+            Some(source) if source.wait_shared_again(direction, number, cx.waker()) => None,
+            _ => self.wait_by_level(cx, direction, number),
+        })
     }
 
     /// Makes a call if it is worth trying; else, or if it would block, leaves a waker by `wait`,
     /// which says why if that can't be done.
     #[inline(always)]
-    fn poll_call_or<T>(
+    fn poll_or<A: Attempt>(
         &self,
         cx: &Context<'_>,
         direction: Direction,
-        mut call: impl FnMut(&Descriptor) -> io::Result<(T, After)>,
-        wait: impl FnOnce() -> Option<io::Error>,
-    ) -> Poll<io::Result<T>> {
-        if self.may_be_ready(direction) {
+        mut attempt: A,
+        wait: impl FnOnce(Option<&Source>) -> Option<io::Error>,
+    ) -> Poll<io::Result<A::Output>> {
+        // Looked up once: a call registers nothing.
+        let source = self.source.get().map(|source| &**source);
+        if self.may_be_ready(source, direction) {
             if !budget::take_one() {
                 return pending_or(give_way(cx));
             }
-            match call(self.descriptor()) {
-                Ok((result, after)) => {
+            match attempt.make(self.descriptor()) {
+                Ok(Some((result, after))) => {
                     if after == After::Short {
-                        self.clear_after_short(direction);
+                        self.clear_after_short(source, direction);
                     }
                     return Poll::Ready(Ok(result));
                 }
-                Err(error) if would_block(&error) => self.clear_readiness(direction),
+                Ok(None) => self.clear(source, direction),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        pending_or(wait())
+        pending_or(wait(source))
     }
 
     /// Leaves the waker of whoever has the direction to itself; why that can't be done.
     #[inline]
-    fn wait_alone(&self, cx: &Context<'_>, direction: Direction) -> Option<io::Error> {
-        match self.source.get() {
+    fn wait_alone(
+        &self,
+        source: Option<&Source>,
+        cx: &Context<'_>,
+        direction: Direction,
+    ) -> Option<io::Error> {
+        match source {
             Some(source) if source.wait_again(direction, cx.waker()) => None,
             _ => self.watch_and_wait_alone(cx, direction),
         }
@@ -227,7 +262,7 @@ impl Watched {
     }
 
     /// Leaves the waker of one of several; why that can't be done.
-    #[inline(never)]
+    #[inline]
     fn wait_shared(
         &self,
         cx: &Context<'_>,
@@ -235,16 +270,35 @@ impl Watched {
         number: &mut Option<u64>,
     ) -> Option<io::Error> {
         match self.source_for(direction) {
-            Ok(source) => source.waiters(direction).set_shared(number, cx.waker()),
+            Ok(source) => source.wait_shared(direction, number, cx.waker()),
             Err(error) => return Some(error),
         }
         None
     }
 
+    /// The same for what may be reported by level.
+    #[cold]
+    #[inline(never)]
+    fn wait_by_level(
+        self: &Rc<Self>,
+        cx: &Context<'_>,
+        direction: Direction,
+        number: &mut Option<u64>,
+    ) -> Option<io::Error> {
+        let is_new = self.source.get().is_none();
+        let error = self.wait_shared(cx, direction, number);
+        if is_new {
+            if let Some(source) = self.source.get() {
+                source.waiters(direction).tell_if_unheeded(Rc::downgrade(self));
+            }
+        }
+        error
+    }
+
     /// Whether a call is worth trying, for all that is known.
     #[inline]
-    fn may_be_ready(&self, direction: Direction) -> bool {
-        match self.source.get() {
+    fn may_be_ready(&self, source: Option<&Source>, direction: Direction) -> bool {
+        match source {
             Some(source) => source.readiness().intersects(direction.readiness()),
             // Outside of a turn it can't be registered, and only a call can tell.
             None => self.is_assumed_ready(direction) || is_outside(),
@@ -258,12 +312,12 @@ impl Watched {
 
     /// The kernel did less than was asked of it.
     #[inline]
-    fn clear_after_short(&self, direction: Direction) {
-        match self.source.get() {
+    fn clear_after_short(&self, source: Option<&Source>, direction: Direction) {
+        match source {
             Some(source) if !may_clear_after_short(direction, source.readiness()) => {}
             // Not registered: what is cut short by the end of the stream, or an urgent mark, is
             // reported with what is ready once it is.
-            _ => self.clear_readiness(direction),
+            _ => self.clear(source, direction),
         }
     }
 
@@ -318,7 +372,12 @@ impl Watched {
     /// when it is first watched.
     #[inline]
     pub(crate) fn clear_readiness(&self, direction: Direction) {
-        match self.source.get() {
+        self.clear(self.source.get().map(|source| &**source), direction);
+    }
+
+    #[inline]
+    fn clear(&self, source: Option<&Source>, direction: Direction) {
+        match source {
             Some(source) => source.clear(direction),
             None => self.assumed.set(self.assumed.get().difference(direction.readiness())),
         }
@@ -332,10 +391,19 @@ impl Watched {
         }
     }
 
-    /// Takes out the waker of a shared waiter.
+    /// Takes out the waker of a shared waiter, who gives up.
     pub(crate) fn leave(&self, direction: Direction, number: u64) {
         if let Some(source) = self.source.get() {
-            source.waiters(direction).remove_shared(number);
+            source.leave(direction, number);
+        }
+    }
+
+    /// Ends the wait of a shared waiter who has what it waited for. A waker that was woken for it
+    /// stays: the next to wait is mostly the same.
+    #[inline]
+    pub(crate) fn release(&self, direction: Direction, number: u64) {
+        if let Some(source) = self.source.get() {
+            source.release(direction, number);
         }
     }
 
@@ -387,11 +455,13 @@ impl Watched {
 
     #[inline(never)]
     fn deregister_source(&mut self, explicitly: bool) {
-        if let Some(source) = self.source.take() {
-            match source.reactor().upgrade() {
-                Some(reactor) => reactor.deregister(&source, || self.descriptor(), explicitly),
-                None => source.clear_only(),
-            }
+        let Some(source) = self.source.take() else { return };
+        if !explicitly && source.is_current() {
+            return Reactor::forget_own(source);
+        }
+        match source.reactor().upgrade() {
+            Some(reactor) => reactor.deregister(source, || self.descriptor(), explicitly),
+            None => source.clear_only(),
         }
     }
 }

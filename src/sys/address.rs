@@ -15,12 +15,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 /// Port and addresses are in the network's byte order, family and scope in the machine's (`ip(7)`,
 /// `ipv6(7)`). The flow info is passed on as it is, as the standard library does.
 #[repr(C, align(8))]
-#[derive(Clone, Copy)]
-pub(in crate::sys) struct RawAddress {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawAddress {
     bytes: [u8; 32],
     /// How many of the bytes hold the address; after a call the length that the kernel reports,
     /// which may be more than there is room for.
-    pub(in crate::sys) length: u32,
+    length: u32,
 }
 
 const V4_LENGTH: u32 = 16;
@@ -28,16 +28,23 @@ const V6_LENGTH: u32 = 28;
 
 impl RawAddress {
     /// Room for the kernel to write an address to.
-    pub(in crate::sys) fn empty() -> RawAddress {
+    #[inline]
+    pub(crate) fn empty() -> RawAddress {
         RawAddress { bytes: [0; 32], length: 32 }
     }
 
-    pub(in crate::sys) fn as_ptr(&self) -> *const std::ffi::c_void {
-        self.bytes.as_ptr().cast()
+    /// Where the address is, and how many bytes can be read there, which are all of it.
+    #[inline]
+    pub(in crate::sys) fn as_ptr_and_length(&self) -> (*const std::ffi::c_void, u32) {
+        // The kernel may have reported more than there was room for.
+        (self.bytes.as_ptr().cast(), self.length.min(self.bytes.len() as u32))
     }
 
     /// Where the kernel may write up to `length` bytes, and where it tells how many they were.
+    #[inline]
     pub(in crate::sys) fn as_mut_ptrs(&mut self) -> (*mut std::ffi::c_void, *mut u32) {
+        // Whatever an earlier call reported.
+        self.length = self.bytes.len() as u32;
         (self.bytes.as_mut_ptr().cast(), &raw mut self.length)
     }
 
@@ -54,7 +61,7 @@ impl RawAddress {
     /// # Errors
     /// `InvalidData` if it is not a whole IPv4 or IPv6 address.
     #[inline]
-    pub(in crate::sys) fn decode(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn decode(&self) -> io::Result<SocketAddr> {
         // The rest is apart, so that this becomes part of the caller and needs no memory.
         if u16::from_ne_bytes(self.field(0)) == AF_INET && self.length == V4_LENGTH {
             let ip = Ipv4Addr::from(self.field::<4>(4));
@@ -84,9 +91,9 @@ impl RawAddress {
     }
 }
 
-impl From<SocketAddr> for RawAddress {
+impl From<&SocketAddr> for RawAddress {
     #[inline]
-    fn from(address: SocketAddr) -> RawAddress {
+    fn from(address: &SocketAddr) -> RawAddress {
         match address {
             SocketAddr::V4(v4) => RawAddress::from(v4),
             SocketAddr::V6(v6) => RawAddress::from(v6),
@@ -94,9 +101,9 @@ impl From<SocketAddr> for RawAddress {
     }
 }
 
-impl From<SocketAddrV4> for RawAddress {
+impl From<&SocketAddrV4> for RawAddress {
     #[inline]
-    fn from(address: SocketAddrV4) -> RawAddress {
+    fn from(address: &SocketAddrV4) -> RawAddress {
         let mut raw = RawAddress { bytes: [0; 32], length: V4_LENGTH };
         raw.set(0, AF_INET.to_ne_bytes());
         raw.set(2, address.port().to_be_bytes());
@@ -105,9 +112,9 @@ impl From<SocketAddrV4> for RawAddress {
     }
 }
 
-impl From<SocketAddrV6> for RawAddress {
+impl From<&SocketAddrV6> for RawAddress {
     #[inline(never)]
-    fn from(address: SocketAddrV6) -> RawAddress {
+    fn from(address: &SocketAddrV6) -> RawAddress {
         let mut raw = RawAddress { bytes: [0; 32], length: V6_LENGTH };
         raw.set(0, AF_INET6.to_ne_bytes());
         raw.set(2, address.port().to_be_bytes());
@@ -126,15 +133,15 @@ mod tests {
     fn an_address_survives_the_way_to_the_kernel_and_back() {
         for text in ["127.0.0.1:80", "0.0.0.0:0", "255.1.2.3:65535", "[::1]:8080", "[fe80::2]:1"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(RawAddress::from(address).decode().unwrap(), address);
+            assert_eq!(RawAddress::from(&address).decode().unwrap(), address);
         }
         let scoped = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7, 9, 3).into();
-        assert_eq!(RawAddress::from(scoped).decode().unwrap(), scoped);
+        assert_eq!(RawAddress::from(&scoped).decode().unwrap(), scoped);
     }
 
     #[test]
     fn an_address_of_another_family_or_length_is_an_error() {
-        let mut raw = RawAddress::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+        let mut raw = RawAddress::from(&SocketAddr::from(([127, 0, 0, 1], 80)));
         raw.length = 15;
         assert_eq!(raw.decode().unwrap_err().kind(), io::ErrorKind::InvalidData);
         raw.length = 16;

@@ -22,6 +22,26 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::BorrowedFd;
 
+/// The number of the error with which a call failed, and no more than that: so what is expected of
+/// a call, such as that it would block, is told apart without an [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Errno(c_int);
+
+impl Errno {
+    /// The call would block.
+    pub(super) const AGAIN: Errno = Errno(ffi::EAGAIN);
+    /// A signal interrupted it.
+    pub(super) const INTERRUPTED: Errno = Errno(ffi::EINTR);
+}
+
+impl From<Errno> for io::Error {
+    #[cold]
+    #[inline(never)]
+    fn from(Errno(number): Errno) -> io::Error {
+        io::Error::from_raw_os_error(number)
+    }
+}
+
 /// A call that is told of a descriptor, of memory, and of one number more.
 #[derive(Clone, Copy, Debug)]
 enum Call {
@@ -37,13 +57,13 @@ enum Call {
 ///
 /// # Safety
 /// `length` bytes from `start` on are writable.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn recv(
     fd: BorrowedFd<'_>,
     start: *mut c_void,
     length: usize,
     flags: c_int,
-) -> io::Result<usize> {
+) -> Result<usize, Errno> {
     // SAFETY: it writes there, as the caller allows.
     unsafe { call(Call::Recv, fd, start, length, flags) }
 }
@@ -52,13 +72,13 @@ pub(super) unsafe fn recv(
 ///
 /// # Safety
 /// `length` bytes from `start` on are readable.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn send(
     fd: BorrowedFd<'_>,
     start: *const c_void,
     length: usize,
     flags: c_int,
-) -> io::Result<usize> {
+) -> Result<usize, Errno> {
     // SAFETY: it reads there, as the caller allows, and writes nowhere.
     unsafe { call(Call::Send, fd, start.cast_mut(), length, flags) }
 }
@@ -67,20 +87,20 @@ pub(super) unsafe fn send(
 ///
 /// # Safety
 /// There is room for `events_max` events from `events` on.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn epoll_wait(
     epoll: BorrowedFd<'_>,
     events: *mut c_void,
-    events_max: c_int,
+    events_max: usize,
     timeout_ms: c_int,
-) -> io::Result<usize> {
+) -> Result<usize, Errno> {
     // SAFETY: it writes there, as the caller allows.
-    unsafe { call(Call::EpollWait, epoll, events, events_max as usize, timeout_ms) }
+    unsafe { call(Call::EpollWait, epoll, events, events_max, timeout_ms) }
 }
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_pointer_width = "64"))]
 mod kernel {
-    use super::{BorrowedFd, Call, c_int, c_void, ffi, io};
+    use super::{BorrowedFd, Call, Errno, c_int, c_void};
     use std::arch::asm;
     use std::os::fd::AsRawFd;
 
@@ -111,14 +131,14 @@ mod kernel {
     ///
     /// # Safety
     /// That call is sound, with this memory.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn call(
         call: Call,
         fd: BorrowedFd<'_>,
         start: *mut c_void,
         length: usize,
         last: c_int,
-    ) -> io::Result<usize> {
+    ) -> Result<usize, Errno> {
         // What comes back is a length, or the negative of an error's number (`syscall(2)`).
         let result: isize;
         // SAFETY: the registers are those of `syscall(2)`. The kernel changes rax, rcx and r11
@@ -158,24 +178,7 @@ mod kernel {
                 options(nostack),
             );
         }
-        // Told apart before there is an error, so that what was done makes none.
-        if result < 0 { Err(failure(result)) } else { Ok(result as usize) }
-    }
-
-    /// The error whose number's negative this is. What would block is no failure, and all others
-    /// are.
-    #[inline]
-    fn failure(result: isize) -> io::Error {
-        if result == -(ffi::EAGAIN as isize) {
-            return io::Error::from_raw_os_error(ffi::EAGAIN);
-        }
-        other_failure(result)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn other_failure(result: isize) -> io::Error {
-        io::Error::from_raw_os_error(-(result as i32))
+        if result < 0 { Err(Errno(-(result as c_int))) } else { Ok(result as usize) }
     }
 }
 
@@ -184,8 +187,7 @@ mod kernel {
     not(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_pointer_width = "64"))
 ))]
 mod library {
-    use super::{BorrowedFd, Call, c_int, c_void, ffi, io};
-    use crate::sys::check_length;
+    use super::{BorrowedFd, Call, Errno, c_int, c_void, ffi, io};
 
     /// Has the C library make a call.
     ///
@@ -197,8 +199,8 @@ mod library {
         start: *mut c_void,
         length: usize,
         last: c_int,
-    ) -> io::Result<usize> {
-        check_length(match call {
+    ) -> Result<usize, Errno> {
+        let result = match call {
             // SAFETY: as the caller says.
             Call::Recv => unsafe { ffi::recv(fd, start, length, last) },
             // SAFETY: as the caller says.
@@ -207,43 +209,46 @@ mod library {
             Call::EpollWait => unsafe {
                 ffi::epoll_wait(fd, start, length as c_int, last) as isize
             },
-        })
+        };
+        let failure = || Errno(io::Error::last_os_error().raw_os_error().unwrap_or(0));
+        usize::try_from(result).map_err(|_| failure())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BorrowedFd, Call, c_int, c_void, io, library};
+    use super::{BorrowedFd, Call, Errno, c_int, c_void, library};
     use crate::sys::ffi::{self, MSG_NOSIGNAL, MSG_PEEK};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    type Maker = unsafe fn(Call, BorrowedFd<'_>, *mut c_void, usize, c_int) -> io::Result<usize>;
-    type Outcome<T> = Result<T, io::ErrorKind>;
+    /// EINVAL and EPIPE.
+    const INVALID: Errno = Errno(22);
+    const BROKEN_PIPE: Errno = Errno(32);
+
+    type Maker = unsafe fn(Call, BorrowedFd<'_>, *mut c_void, usize, c_int) -> Result<usize, Errno>;
 
     /// What the program has, and what that stands for.
     const MAKERS: [Maker; 2] = [super::call, library::call];
 
-    fn recv(by: Maker, stream: &UnixStream, flags: c_int) -> Outcome<Vec<u8>> {
+    fn recv(by: Maker, stream: &UnixStream, flags: c_int) -> Result<Vec<u8>, Errno> {
         let mut bytes = [0; 8];
         // SAFETY: that is an array of 8 bytes.
         let count = unsafe { by(Call::Recv, stream.as_fd(), bytes.as_mut_ptr().cast(), 8, flags) };
-        count.map(|count| bytes[..count].to_vec()).map_err(|error| error.kind())
+        count.map(|count| bytes[..count].to_vec())
     }
 
-    fn send(by: Maker, stream: &UnixStream, bytes: &[u8]) -> Outcome<usize> {
+    fn send(by: Maker, stream: &UnixStream, bytes: &[u8]) -> Result<usize, Errno> {
         let (start, length) = (bytes.as_ptr().cast_mut().cast(), bytes.len());
         // SAFETY: these are the bytes of a slice, and only read.
-        let count = unsafe { by(Call::Send, stream.as_fd(), start, length, MSG_NOSIGNAL) };
-        count.map_err(|error| error.kind())
+        unsafe { by(Call::Send, stream.as_fd(), start, length, MSG_NOSIGNAL) }
     }
 
-    fn wait(by: Maker, epoll: BorrowedFd<'_>, timeout_ms: c_int) -> Outcome<usize> {
+    fn wait(by: Maker, epoll: BorrowedFd<'_>, timeout_ms: c_int) -> Result<usize, Errno> {
         let mut events = [[0_u8; 16]; 2];
         let start = events.as_mut_ptr().cast();
         // SAFETY: that is room for two events in either layout.
-        let count = unsafe { by(Call::EpollWait, epoll, start, 2, timeout_ms) };
-        count.map_err(|error| error.kind())
+        unsafe { by(Call::EpollWait, epoll, start, 2, timeout_ms) }
     }
 
     #[test]
@@ -261,7 +266,7 @@ mod tests {
             assert_eq!(send(library::call, &here, b"x"), Ok(1));
             assert_eq!(wait(maker, epoll.as_fd(), 0), Ok(1));
             assert_eq!(recv(library::call, &there, 0), Ok(b"x".to_vec()));
-            assert_eq!(wait(maker, here.as_fd(), 0), Err(io::ErrorKind::InvalidInput));
+            assert_eq!(wait(maker, here.as_fd(), 0), Err(INVALID));
         }
     }
 
@@ -270,14 +275,14 @@ mod tests {
         for maker in MAKERS {
             let (here, there) = UnixStream::pair().unwrap();
             there.set_nonblocking(true).unwrap();
-            assert_eq!(recv(maker, &there, 0), Err(io::ErrorKind::WouldBlock));
+            assert_eq!(recv(maker, &there, 0), Err(Errno::AGAIN));
             assert_eq!(send(maker, &here, b"hello, you"), Ok(10));
             assert_eq!(recv(maker, &there, MSG_PEEK), Ok(b"hello, y".to_vec()));
             assert_eq!(recv(maker, &there, 0), Ok(b"hello, y".to_vec()));
             assert_eq!(recv(maker, &there, 0), Ok(b"ou".to_vec()));
             drop(here);
             assert_eq!(recv(maker, &there, 0), Ok(Vec::new()));
-            assert_eq!(send(maker, &there, b"x"), Err(io::ErrorKind::BrokenPipe));
+            assert_eq!(send(maker, &there, b"x"), Err(BROKEN_PIPE));
         }
     }
 }

@@ -4,9 +4,7 @@
 use super::ffi::{self, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, Timespec};
 use super::kernel::{Descriptor, KernelHandle};
 use super::{check, direct};
-#[cfg(any(test, feature = "fault"))]
-use crate::event::Event;
-use crate::event::{self, Events, Layout};
+use crate::event::{self, Event, Events, Layout};
 use std::ffi::{c_int, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -112,7 +110,7 @@ impl AsFd for Epoll {
 }
 
 #[cold]
-fn no_bytes() -> &'static [u8] {
+fn no_slots() -> &'static [Slot] {
     &[]
 }
 
@@ -183,18 +181,31 @@ impl EventBuffer {
     #[inline]
     #[must_use]
     pub fn events(&self) -> Events<'_> {
-        event::parse(self.bytes(self.filled), Layout::NATIVE)
+        event::parse(EventBuffer::bytes(self.filled_slots()), Layout::NATIVE)
     }
 
-    /// The bytes of the first `count` events; none if there is no room for so many, which a kernel
-    /// of somebody's own may say that it wrote.
+    /// The same, for a loop of one's own: read where they are, slot by slot.
+    #[inline(always)]
+    pub(crate) fn in_slots(&self) -> impl Iterator<Item = Event> {
+        self.filled_slots().iter().filter_map(|slot| Event::read(&slot.0))
+    }
+
+    /// Those that hold events; none if there is no room for so many, which a kernel of somebody's
+    /// own may say that it wrote.
+    #[inline(always)]
+    fn filled_slots(&self) -> &[Slot] {
+        match self.slots.get(..self.filled as usize) {
+            Some(slots) => slots,
+            None => no_slots(),
+        }
+    }
+
+    /// The bytes of some slots.
     #[inline]
-    fn bytes(&self, count: u32) -> &[u8] {
-        let count = count as usize;
-        let Some(slots) = self.slots.get(..count) else { return no_bytes() };
-        // SAFETY: `count` slots are so many times SIZE initialised bytes without padding (the
-        // assertion above), and the result borrows `self`.
-        unsafe { std::slice::from_raw_parts(slots.as_ptr().cast(), count * SIZE) }
+    fn bytes(slots: &[Slot]) -> &[u8] {
+        // SAFETY: each slot is SIZE initialised bytes without padding (the assertion above), and
+        // the result borrows them.
+        unsafe { std::slice::from_raw_parts(slots.as_ptr().cast(), size_of_val(slots)) }
     }
 
     /// Puts `events` in place of what a wait wrote, as many as there is room for; returns how many
@@ -212,8 +223,8 @@ impl EventBuffer {
     /// The first `count` events as they stand in the buffer.
     #[cfg(any(test, feature = "fault"))]
     pub fn first(&self, count: usize) -> Vec<Event> {
-        let count = count.min(self.capacity()) as u32;
-        event::parse(self.bytes(count), Layout::NATIVE).collect()
+        let slots = &self.slots[..count.min(self.capacity())];
+        event::parse(EventBuffer::bytes(slots), Layout::NATIVE).collect()
     }
 }
 
@@ -335,10 +346,12 @@ fn wait_for(
     buffer: &mut EventBuffer,
     milliseconds: c_int,
 ) -> io::Result<usize> {
-    let room = buffer.slots.len() as c_int;
+    let room = buffer.slots.len();
     let events = buffer.slots.as_mut_ptr().cast();
-    // SAFETY: `events` has room for `room` events of the native layout.
-    unsafe { direct::epoll_wait(epoll, events, room, milliseconds) }
+    // SAFETY: `events` has room for `room` events of the native layout, which is no more than an
+    // `int` holds.
+    let count = unsafe { direct::epoll_wait(epoll, events, room, milliseconds) };
+    count.map_err(io::Error::from)
 }
 
 /// The timeout of `epoll_wait(2)`: -1 stands for ever.

@@ -12,10 +12,12 @@
 //! descriptor itself, so that it outlives the runtime it was made under. Interrupted calls are
 //! made again here, above the seam, so that a kernel below it can interrupt them.
 
+use super::address::RawAddress;
+use super::direct::Errno;
 use super::epoll::{self, Control, EventBuffer};
 use super::signal::{self, Signal};
 use super::socket::{self, Connect, Family, SocketOption};
-use super::{clock, eventfd, retry};
+use super::{clock, eventfd, retry, unless_blocked};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -228,7 +230,7 @@ impl Descriptor {
     #[inline]
     pub fn recv_into(&self, bytes: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         match &self.0 {
-            Repr::Linux(fd) => retry(move || socket::recv_into(fd.as_fd(), bytes, bytes_max)),
+            Repr::Linux(fd) => retry(|| Ok(socket::try_recv_into(fd.as_fd(), bytes, bytes_max)?)),
             #[cfg(any(test, feature = "fault"))]
             Repr::Hosted(hosted) => {
                 retry(|| hosted.kernel.recv_into(hosted.number, bytes, bytes_max))
@@ -236,19 +238,91 @@ impl Descriptor {
         }
     }
 
+    /// As [`Descriptor::recv_into`]; None if it would block.
+    #[inline(always)]
+    pub(crate) fn try_recv_into(
+        &self,
+        bytes: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> io::Result<Option<usize>> {
+        match &self.0 {
+            Repr::Linux(fd) => match socket::try_recv_into(fd.as_fd(), bytes, bytes_max) {
+                Ok(count) => Ok(Some(count)),
+                Err(Errno::AGAIN) => Ok(None),
+                Err(errno) => unless_blocked(failed(errno, || self.recv_into(bytes, bytes_max))),
+            },
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(_) => unless_blocked(self.recv_into(bytes, bytes_max)),
+        }
+    }
+
+    /// As [`Descriptor::recv`]; None if it would block.
+    #[inline(always)]
+    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match &self.0 {
+            Repr::Linux(fd) => match socket::try_recv(fd.as_fd(), buffer) {
+                Ok(count) => Ok(Some(count)),
+                Err(Errno::AGAIN) => Ok(None),
+                Err(errno) => unless_blocked(failed(errno, || self.recv(buffer))),
+            },
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(_) => unless_blocked(self.recv(buffer)),
+        }
+    }
+
+    /// As [`Descriptor::send`]; None if it would block.
+    #[inline(always)]
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        match &self.0 {
+            Repr::Linux(fd) => match socket::try_send(fd.as_fd(), bytes) {
+                Ok(count) => Ok(Some(count)),
+                Err(Errno::AGAIN) => Ok(None),
+                Err(errno) => unless_blocked(failed(errno, || self.send(bytes))),
+            },
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(_) => unless_blocked(self.send(bytes)),
+        }
+    }
+
     /// `accept4(2)`.
     pub fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
+        let mut peer = RawAddress::empty();
+        let accepted = self.accept_from(&mut peer)?;
+        Ok((accepted, peer.decode()?))
+    }
+
+    /// As [`Descriptor::connect`].
+    #[inline]
+    pub(crate) fn connect_to(&self, address: &RawAddress) -> io::Result<Connect> {
         match &self.0 {
-            Repr::Linux(fd) => {
-                let (fd, peer) = retry(|| socket::accept(fd.as_fd()))?;
-                Ok((fd.into(), peer))
-            }
+            Repr::Linux(fd) => retry(|| socket::connect_to(fd.as_fd(), address)),
+            #[cfg(any(test, feature = "fault"))]
+            Repr::Hosted(_) => self.connect(address.decode()?),
+        }
+    }
+
+    /// `accept4(2)`, which writes to `peer` from whom the connection is.
+    #[inline]
+    pub(crate) fn accept_from(&self, peer: &mut RawAddress) -> io::Result<Descriptor> {
+        match &self.0 {
+            Repr::Linux(fd) => retry(|| socket::accept(fd.as_fd(), peer)).map(Descriptor::from),
             #[cfg(any(test, feature = "fault"))]
             Repr::Hosted(hosted) => {
-                let (hosted, peer) = retry(|| hosted.kernel.accept(hosted.number))?;
-                Ok((hosted.into(), peer))
+                let (accepted, from) = retry(|| hosted.kernel.accept(hosted.number))?;
+                *peer = RawAddress::from(&from);
+                Ok(accepted.into())
             }
         }
+    }
+}
+
+/// What came of a call that failed: it is made again if a signal interrupted it.
+#[cold]
+#[inline(never)]
+fn failed(errno: Errno, again: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    match errno {
+        Errno::INTERRUPTED => again(),
+        errno => Err(errno.into()),
     }
 }
 

@@ -30,6 +30,7 @@ mod socket;
 mod stack;
 mod usage;
 
+pub(crate) use address::RawAddress;
 pub use clock::process_time;
 pub use epoll::{Control, Epoll, EventBuffer};
 pub use eventfd::Notifier;
@@ -103,6 +104,16 @@ pub(crate) fn would_block(error: &io::Error) -> bool {
     match error.raw_os_error() {
         Some(number) => number == ffi::EAGAIN,
         None => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+/// The result of a call that does not wait: None if it would block.
+#[inline]
+pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(result) => Ok(Some(result)),
+        Err(error) if would_block(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

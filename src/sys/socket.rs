@@ -2,8 +2,9 @@
 #![expect(unsafe_code, reason = "calls the socket functions of the C library")]
 
 use super::address::RawAddress;
+use super::direct::{self, Errno};
 use super::ffi::{self, Linger, Msghdr, so};
-use super::{check, check_length, direct};
+use super::{check, check_length};
 use std::ffi::c_int;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -99,9 +100,10 @@ fn create_of_kind(family: Family, kind: c_int) -> io::Result<OwnedFd> {
 }
 
 pub(in crate::sys) fn bind(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
-    let raw = RawAddress::from(address);
-    // SAFETY: `raw` is `raw.length` readable bytes.
-    check(unsafe { ffi::bind(fd, raw.as_ptr(), raw.length) }).map(drop)
+    let raw = RawAddress::from(&address);
+    let (start, length) = raw.as_ptr_and_length();
+    // SAFETY: `start` is `length` readable bytes.
+    check(unsafe { ffi::bind(fd, start, length) }).map(drop)
 }
 
 pub(in crate::sys) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
@@ -109,20 +111,25 @@ pub(in crate::sys) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()>
     check(ffi::listen(fd, backlog)).map(drop)
 }
 
-pub(in crate::sys) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    let mut peer = RawAddress::empty();
+/// Takes a connection, and writes to `peer` from whom it is.
+#[inline]
+pub(in crate::sys) fn accept(fd: BorrowedFd<'_>, peer: &mut RawAddress) -> io::Result<OwnedFd> {
     let (address, length) = peer.as_mut_ptrs();
     // SAFETY: `address` has room for the `*length` bytes that the kernel may write.
     let fd = unsafe { ffi::accept4(fd, address, length, ffi::NONBLOCK | ffi::CLOEXEC) };
-    let fd = fd.ok_or_else(io::Error::last_os_error)?;
-    Ok((fd, peer.decode()?))
+    fd.ok_or_else(io::Error::last_os_error)
 }
 
 #[inline]
 pub(in crate::sys) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<Connect> {
-    let raw = RawAddress::from(address);
-    // SAFETY: `raw` is `raw.length` readable bytes.
-    match check(unsafe { ffi::connect(fd, raw.as_ptr(), raw.length) }) {
+    connect_to(fd, &RawAddress::from(&address))
+}
+
+#[inline]
+pub(in crate::sys) fn connect_to(fd: BorrowedFd<'_>, raw: &RawAddress) -> io::Result<Connect> {
+    let (start, length) = raw.as_ptr_and_length();
+    // SAFETY: `start` is `length` readable bytes.
+    match check(unsafe { ffi::connect(fd, start, length) }) {
         Ok(_) => Ok(Connect::Done),
         Err(error) => match error.raw_os_error() {
             Some(ffi::EINPROGRESS | ffi::EALREADY) => Ok(Connect::InProgress),
@@ -138,21 +145,27 @@ pub(in crate::sys) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Er
 }
 
 pub(in crate::sys) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(try_recv(fd, buffer)?)
+}
+
+#[inline(always)]
+pub(in crate::sys) fn try_recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     recv_with(fd, buffer, 0)
 }
 
-#[inline]
-fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+#[inline(always)]
+fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> Result<usize, Errno> {
     // SAFETY: `buffer` is writable for its length.
     unsafe { direct::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) }
 }
 
 /// Receives into the spare capacity of `bytes`, at most `bytes_max`, and adds what came to it.
-pub(in crate::sys) fn recv_into(
+#[inline(always)]
+pub(in crate::sys) fn try_recv_into(
     fd: BorrowedFd<'_>,
     bytes: &mut Vec<u8>,
     bytes_max: usize,
-) -> io::Result<usize> {
+) -> Result<usize, Errno> {
     let spare = bytes.spare_capacity_mut();
     let room = spare.len().min(bytes_max);
     // SAFETY: the spare capacity is writable for its length, and `room` is no more than that.
@@ -165,7 +178,7 @@ pub(in crate::sys) fn recv_into(
 }
 
 pub(in crate::sys) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    recv_with(fd, buffer, ffi::MSG_PEEK)
+    Ok(recv_with(fd, buffer, ffi::MSG_PEEK)?)
 }
 
 /// Receives a datagram, and who sent it; what of it has no room is lost.
@@ -196,11 +209,16 @@ pub(in crate::sys) fn recv_vectored(
 
 /// Sends without SIGPIPE: a peer that is gone is an error, `BrokenPipe`.
 pub(in crate::sys) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(try_send(fd, bytes)?)
+}
+
+#[inline(always)]
+pub(in crate::sys) fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     send_with(fd, bytes, ffi::MSG_NOSIGNAL)
 }
 
-#[inline]
-fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], flags: c_int) -> io::Result<usize> {
+#[inline(always)]
+fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], flags: c_int) -> Result<usize, Errno> {
     // SAFETY: `bytes` is readable for its length.
     unsafe { direct::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) }
 }
@@ -211,11 +229,10 @@ pub(in crate::sys) fn send_to(
     bytes: &[u8],
     address: SocketAddr,
 ) -> io::Result<usize> {
-    let (start, raw) = (bytes.as_ptr().cast(), RawAddress::from(address));
-    // SAFETY: `bytes` is readable for its length, and `raw` is `raw.length` readable bytes.
-    check_length(unsafe {
-        ffi::sendto(fd, start, bytes.len(), ffi::MSG_NOSIGNAL, raw.as_ptr(), raw.length)
-    })
+    let (start, raw) = (bytes.as_ptr().cast(), RawAddress::from(&address));
+    let (to, length) = raw.as_ptr_and_length();
+    // SAFETY: `bytes` is readable for its length, and so is `to` for `length` bytes.
+    check_length(unsafe { ffi::sendto(fd, start, bytes.len(), ffi::MSG_NOSIGNAL, to, length) })
 }
 
 /// Sends one byte of urgent data (`tcp(7)`), which puts the urgent mark behind what was sent:
@@ -225,7 +242,8 @@ pub(in crate::sys) fn send_to(
 /// Those of `send(2)`.
 #[cfg(any(test, feature = "fault"))]
 pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
-    send_with(fd, &[byte], ffi::MSG_OOB | ffi::MSG_NOSIGNAL).map(drop)
+    send_with(fd, &[byte], ffi::MSG_OOB | ffi::MSG_NOSIGNAL)?;
+    Ok(())
 }
 
 /// Receives the byte of urgent data (`tcp(7)`); None if it will not come.

@@ -197,13 +197,6 @@ impl Shared {
         self.looks.load(Ordering::Relaxed)
     }
 
-    /// Notes that home looks around. By home only.
-    #[inline]
-    pub(crate) fn note_look(&self) {
-        // Nobody else writes, so that no atomic instruction is needed.
-        self.looks.store(self.looks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    }
-
     /// Whether this thread is in a turn of that home.
     #[inline]
     pub(super) fn is_current(home: NonNull<Shared>) -> bool {
@@ -298,6 +291,15 @@ impl<'a> AtHome<'a> {
     pub(crate) fn inbox(self) -> &'a Inbox {
         // SAFETY: it lives for `'a`.
         &unsafe { self.home.as_ref() }.inbox
+    }
+
+    /// Notes that home looks around.
+    #[inline]
+    pub(crate) fn note_look(self) {
+        // SAFETY: it lives for `'a`.
+        let looks = &unsafe { self.home.as_ref() }.looks;
+        // Nobody else writes, so that no atomic instruction is needed.
+        looks.store(looks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Spawns a task; it is run in a batch to come.

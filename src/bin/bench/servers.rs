@@ -49,10 +49,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) async fn serve_echo(listener: TcpListener) -> io::Result<()> {
     loop {
         let stream = accept(&listener).await?;
-        whirligig::spawn(async {
-            // A connection that breaks is its client's affair.
-            let _ = echo(stream).await;
-        });
+        // A connection that breaks is its client's affair.
+        whirligig::spawn(echo(stream));
     }
 }
 
