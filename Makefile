@@ -37,7 +37,7 @@ format:
 
 # Warnings are errors here, and only here: they are no reason to stop somebody else's build.
 clippy:
-	$(CARGO) clippy --lib --bins --quiet -- -D warnings
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --all-targets --all-features --quiet -- -D warnings
 
 # Unit, integration and doc tests, examples, and every fuzz corpus: all with the features; then, as
