@@ -112,10 +112,10 @@ struct Shared<T> {
 }
 
 enum Slot<T> {
-    /// Open and empty; no sender waits or was granted room, and neither does the receiver wait.
-    Empty,
     /// As `Empty`, but the receiver waits.
     Awaited,
+    /// Open and empty; no sender waits or was granted room, and neither does the receiver wait.
+    Empty,
     /// As `Empty`, but for one value.
     One(T),
     /// Anything else, of which `many` tells.
@@ -348,7 +348,12 @@ impl<T> Future for Sending<'_, T> {
             return budget::give_way(cx);
         }
         // While it has a place in line, nobody finds the channel empty: it sends in its turn.
-        let Err(value) = this.shared.push_one(value) else { return Poll::Ready(Ok(())) };
+        let Err(value) = this.shared.push_one(value) else {
+            // As it is: where this is inlined, it is known then that there is nothing to leave.
+            debug_assert!(this.place.is_none());
+            this.place = None;
+            return Poll::Ready(Ok(()));
+        };
         this.value = Some(value);
         this.poll_many(cx)
     }
